@@ -1,0 +1,85 @@
+"""What the customer reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from support.understand import Reference
+
+GREETING = "Hello! I can look up your orders and refund them. Which order is it about?"
+THANKS = "You're welcome. Have a good day!"
+UNCLEAR = "I can list your orders, tell you about one of them, or refund it. What would you like?"
+FAILED = "I'm sorry, our order system does not answer properly. Nothing was changed; please try again later."
+
+
+def money(cents: int) -> str:
+    return f"{cents // 100}.{cents % 100:02d} EUR"
+
+
+def ask_for_number(written: Reference | None) -> str:
+    if written is None:
+        return "Which order is it about? Its number has four digits and stands in the confirmation mail."
+    return (
+        f"{written.text} is not one of our order numbers: they have four digits. "
+        "Could you look it up in the confirmation mail?"
+    )
+
+
+def no_such_order(number: int) -> str:
+    return f"I can't find an order {number} in your account. Could you check the number?"
+
+
+def refunded(refund: Mapping[str, Any]) -> str:
+    return (
+        f"Done: {money(refund['amount_cents'])} for order {refund['order']} are on their way back to you. "
+        f"The refund has the number {refund['refund']}."
+    )
+
+
+def refused(order: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
+    number, left = order["order"], money(policy["refundable_cents"])
+    match policy["reason"]:
+        case "outside_window":
+            return (
+                f"I'm sorry, I can't refund order {number}: it was delivered on {order['delivered_on']}, "
+                f"and refunds are possible for {policy['window_days']} days after delivery."
+            )
+        case "already_refunded":
+            return f"Order {number} was already refunded: you got {money(order['refunded_cents'])} back."
+        case "not_delivered":
+            return f"I can't refund order {number} before it is delivered. Its status: {order['status']}."
+        case _:
+            return f"I can't refund {money(policy['amount_cents'])} for order {number}, at most {left}."
+
+
+def escalated(number: int, ticket: Mapping[str, Any]) -> str:
+    return (
+        f"A refund of this size for order {number} needs a colleague's approval. I have passed it on as "
+        f"ticket {ticket['ticket']}; you will hear from us within two working days."
+    )
+
+
+def refunded_so_far(order: Mapping[str, Any]) -> str:
+    if order["refunded_cents"] == 0:
+        return f"Nothing has been refunded for order {order['order']}."
+    return f"You got {money(order['refunded_cents'])} back for order {order['order']}."
+
+
+def orders(found: Sequence[Mapping[str, Any]]) -> str:
+    if not found:
+        return "There are no orders in your account."
+    lines = (
+        f"{place}. order {order['order']} of {order['ordered_on']}: "
+        f"{order['item']}, {money(order['price_cents'])}, {order['status']}"
+        for place, order in enumerate(found, start=1)
+    )
+    return "Your latest orders:\n" + "\n".join(lines)
+
+
+def order(found: Mapping[str, Any]) -> str:
+    text = (
+        f"Order {found['order']}: {found['item']}, {money(found['price_cents'])}, "
+        f"ordered on {found['ordered_on']}. Status: {found['status']}."
+    )
+    return f"{text} The note on it reads: “{found['note']}”" if found["note"] else text

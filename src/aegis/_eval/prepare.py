@@ -1,0 +1,172 @@
+"""From a request to everything that a run needs: the suite, its files, and the order of its trials."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aegis import agents
+from aegis._eval.request import RunRequest
+from aegis.engine.plan import make_plan, select
+from aegis.engine.ports import BlobStore
+from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialSpec
+from aegis.engine.template import CaseFiles, load_case_files, make_recipe
+from aegis.errors import NothingSelectedError, SuiteError
+from aegis.results import Ledger
+from aegis.scoring import registry
+from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites, load_suite
+from aegis.suite.project import project_of
+
+LEDGER_FOLDER = ".aegis"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run's content, complete: nothing of the project is read after this."""
+
+    suite: Suite
+    recipe: TemplateRecipe
+    files: Mapping[str, CaseFiles]
+    """By case id, for every case of the suite."""
+    timeout_s: float | None
+    """Overrides every timeout of the suite when not None."""
+
+    def spec(self, run_id: str, planned: PlannedTrial, epoch: int, cases: Mapping[str, Case]) -> TrialSpec:
+        """The spec of one attempt; `cases` is `by_id(self.suite)`."""
+        case = cases[planned.case]
+        files = self.files[planned.case]
+        return TrialSpec(
+            run_id=run_id,
+            suite=self.suite.suite,
+            case=case,
+            variant=planned.variant,
+            number=planned.number,
+            epoch=epoch,
+            agent=self.suite.agent,
+            template=self.recipe,
+            timeout_s=self.timeout_s or case.timeout or self.suite.timeout,
+            world=files.world,
+            check_files=dict(files.checks),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "suite": self.suite.model_dump(mode="json"),
+            "recipe": self.recipe.to_json(),
+            "files": {case_id: files.to_json() for case_id, files in self.files.items()},
+            "timeout_s": self.timeout_s,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Prepared:
+        """The inverse of `to_json`."""
+        return cls(
+            suite=Suite.model_validate(data["suite"]),
+            recipe=TemplateRecipe.from_json(data["recipe"]),
+            files={case_id: CaseFiles.from_json(files) for case_id, files in data["files"].items()},
+            timeout_s=data["timeout_s"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a suite came from."""
+
+    project: Project
+    path: Path
+    suite: Suite
+
+
+def find(request: RunRequest) -> Source:
+    """Find and load the suite; `env` of the request is merged into its agent's.
+
+    Raises `SuiteError` with all problems, or when no suite is named and there is not exactly one.
+    """
+    project = find_project(Path(request.project or "."))
+    path = find_suite(project, request.suite) if request.suite is not None else _only_suite(project)
+    if not path.resolve().is_relative_to(project.root.resolve()):
+        project = project_of(path)
+    suite = load(path, project)
+    if request.env:
+        agent = suite.agent.model_copy(update={"env": {**suite.agent.env, **request.env}})
+        suite = suite.model_copy(update={"agent": agent})
+    return Source(project, path, suite)
+
+
+def load(path: Path, project: Project) -> Suite:
+    """The suite, with its scorers' and its agent's configuration checked."""
+    return load_suite(
+        path,
+        check_expectation=registry.check,
+        check_agent=lambda agent: agents.get(agent.protocol).check(agent),
+        project=project,
+    )
+
+
+def _only_suite(project: Project) -> Path:
+    paths = list_suites(project)
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
+        raise SuiteError(f"there is no suite in {project.evals_dir}", fix="aegis init writes a first one")
+    names = ", ".join(sorted({path.stem for path in paths}))
+    raise SuiteError(f"there are {len(paths)} suites: {names}", fix="name one: --suite NAME")
+
+
+def read_files(source: Source, blobs: BlobStore, timeout_s: float | None) -> Prepared:
+    """Read every file that the trials will need into the blobs. Raises `UsageError` for those that can't be
+    used."""
+    suite, root = source.suite, source.project.root
+    recipe = make_recipe(
+        suite,
+        root=root,
+        secret=(source.project.evals_dir, source.path),
+        prepared=agents.get(suite.agent.protocol).prepare(suite.agent),
+        blobs=blobs,
+    )
+    base = source.path.parent
+    files = {
+        case.id: load_case_files(case, base=base, root=root, scorer=registry.get, blobs=blobs)
+        for case in suite.cases
+    }
+    return Prepared(suite, recipe, files, timeout_s)
+
+
+def choose(
+    request: RunRequest, suite: Suite, failed_before: set[str] | None
+) -> tuple[tuple[PlannedTrial, ...], int]:
+    """The plan and the seed of its order. Raises `NothingSelectedError`."""
+    seed = secrets.randbelow(2**32) if request.seed is None else request.seed
+    cases = select(suite, keyword=request.keyword, only=failed_before)
+    return make_plan(suite, cases, trials=request.trials, seed=seed), seed
+
+
+def last_failed(folder: Path, suite: str) -> set[str]:
+    """Cases that the newest run of the suite which judged anything did not pass.
+
+    Raises `NothingSelectedError` when there is no such run or when all of its cases passed.
+    """
+    if (folder / "ledger.db").exists():
+        with Ledger(folder) as ledger:
+            for run in ledger.summaries(suite, limit=100):
+                outcomes = {
+                    (trial.case, trial.outcome) for trial in ledger.trials(run.run_id) if trial.outcome
+                }
+                if not outcomes:
+                    continue
+                failed = {case for case, outcome in outcomes if outcome != "passed"}
+                if not failed:
+                    raise NothingSelectedError(
+                        f"every case passed in run {run.run_id}, the last one of suite {suite}"
+                    )
+                return failed
+    raise NothingSelectedError(
+        f"--last-failed: suite {suite} has no earlier run here", fix=f"aegis eval run --suite {suite}"
+    )
+
+
+def by_id(suite: Suite) -> dict[str, Case]:
+    return {case.id: case for case in suite.cases}

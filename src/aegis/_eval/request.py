@@ -1,0 +1,64 @@
+"""What a caller asks for, checked before anything is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+from aegis.errors import UsageError
+
+Isolation = Literal["vm", "none"]
+MAX_JOBS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """The arguments of `aegis.eval.run`; see there for what they mean."""
+
+    suite: str | Path | None = None
+    isolation: Isolation = "vm"
+    trials: int | None = None
+    fail_under: float = 100.0
+    seed: int | None = None
+    jobs: int | None = None
+    keyword: str | None = None
+    last_failed: bool = False
+    retries: int = 2
+    timeout_s: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    vmm: str | None = None
+    require_kvm: bool = False
+    project: str | Path | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for a number out of its range or a combination that makes no sense."""
+        isolation_of(self.isolation)
+        if not 0 <= self.fail_under <= 100:  # also refuses NaN
+            raise UsageError(f"the threshold must be between 0 and 100 (percent), not {self.fail_under:g}")
+        if self.trials is not None and self.trials < 1:
+            raise UsageError(f"the number of trials must be at least 1, not {self.trials}")
+        check_limits(jobs=self.jobs, retries=self.retries)
+        if self.timeout_s is not None and not (0 < self.timeout_s < math.inf):
+            raise UsageError(f"the timeout must be a positive number of seconds, not {self.timeout_s:g}")
+        if self.isolation == "none" and (self.vmm or self.require_kvm):
+            raise UsageError(
+                "a virtual machine monitor was asked for, but isolation is 'none'", fix="leave one away"
+            )
+
+
+def check_limits(*, jobs: int | None, retries: int) -> None:
+    """Raise `UsageError` unless both are in their ranges."""
+    if jobs is not None and not 1 <= jobs <= MAX_JOBS:
+        raise UsageError(f"the number of jobs must be between 1 and {MAX_JOBS}, not {jobs}")
+    if not 0 <= retries <= 100:
+        raise UsageError(f"the number of retries must be between 0 and 100, not {retries}")
+
+
+def isolation_of(text: str) -> Isolation:
+    """The word as the type. Raises `UsageError`."""
+    if text not in ("vm", "none"):
+        raise UsageError(f"unknown isolation {text!r}", fix="use vm or none")
+    return cast(Isolation, text)

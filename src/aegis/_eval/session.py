@@ -1,0 +1,185 @@
+"""One run from its first sandbox to its document."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aegis import agents
+from aegis._eval.header import decide_jobs, isolation_lines, plan_line
+from aegis._eval.outcome import EvalResult
+from aegis._eval.outputs import Outputs
+from aegis._eval.prepare import Prepared, by_id
+from aegis._eval.request import Isolation
+from aegis._eval.signals import StopSignals
+from aegis._eval.sink import LedgerSink
+from aegis.engine.events import Event, Listener, Message, TrialFinished, TrialRetrying, TrialStarted
+from aegis.engine.local import LocalEngine
+from aegis.engine.spec import PlannedTrial
+from aegis.engine.trial import TrialTools
+from aegis.errors import AegisError
+from aegis.report.terminal import Progress
+from aegis.results import Ledger
+from aegis.results import document as documents
+from aegis.sandbox.base import Driver, DriverInfo, Template
+from aegis.sandbox.select import open_driver
+from aegis.scoring import registry
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a run is executed, apart from what it runs."""
+
+    isolation: Isolation
+    vmm: str | None
+    require_kvm: bool
+    jobs: int | None
+    retries: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Trials to run, and where their results go."""
+
+    run_id: str
+    root: Path
+    """The project's folder: image files and user scorers are found from it."""
+    prepared: Prepared
+    plan: Sequence[PlannedTrial]
+    setting: Setting
+    ledger: Ledger
+    begin: Callable[[DriverInfo], None]
+    """Called when the template stands, before the first trial: puts the run into the ledger, or claims it."""
+    earlier_s: float = 0.0
+    """Seconds that earlier executions of the run took."""
+
+
+def new_run_id() -> str:
+    """`YYYYMMDD-HHMMSS-xxxx`, in UTC: sorts by time, and two runs of one second differ."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+async def execute(
+    job: Job, outputs: Outputs, *, show: bool, handle_signals: bool, notes: Sequence[str] = ()
+) -> EvalResult:
+    """Run the job's trials, conclude the run, and write the outputs. `notes` are shown first.
+
+    Raises what keeps the run from starting or going on (`AegisError`); what was done until then is in the
+    ledger, and once the run exists there, so is its document. A signal before that raises
+    `KeyboardInterrupt`.
+    """
+    execution = _Execution(job, Progress(len(job.plan), quiet=not show))
+    signals = StopSignals(execution.progress.message, enabled=handle_signals)
+    try:
+        with execution.progress, signals:
+            for note in notes:
+                execution.progress.message(note)
+            await execution.run(signals)
+    except BaseException as error:
+        if execution.begun is not None:
+            # The first error is the one to tell; the ledger marks a run that could not be concluded as
+            # interrupted.
+            with contextlib.suppress(AegisError):
+                conclude(job, outputs, execution.duration_s())
+        elif isinstance(error, asyncio.CancelledError) and signals.requested:
+            raise KeyboardInterrupt from None
+        raise
+    return conclude(job, outputs, execution.duration_s())
+
+
+class _Execution:
+    """The part of a run in which sandboxes exist."""
+
+    def __init__(self, job: Job, progress: Progress) -> None:
+        self.job = job
+        self.progress = progress
+        self.begun: float | None = None
+        """Monotonic time since which the run is in the ledger."""
+
+    def duration_s(self) -> float:
+        return self.job.earlier_s + time.monotonic() - (self.begun or time.monotonic())
+
+    async def run(self, signals: StopSignals) -> None:
+        job, setting, recipe = self.job, self.job.setting, self.job.prepared.recipe
+        self.progress.message(plan_line(job.prepared.suite, job.plan, setting.seed, job.run_id))
+        files_tar = b"" if recipe.files is None else job.ledger.blobs.get(recipe.files)
+        most = min(setting.jobs or os.cpu_count() or 1, max(1, len(job.plan)))
+        async with open_driver(
+            setting.isolation,
+            base_dir=job.root,
+            vmm=setting.vmm,
+            require_kvm=setting.require_kvm,
+            jobs=most,
+        ) as driver:
+            spec = recipe.spec(files_tar)
+            template = await driver.template(spec, progress=self.progress.message)
+            jobs, why = decide_jobs(setting.jobs, driver.slots(spec), len(job.plan), spec.memory_bytes)
+            for line in isolation_lines(driver.info, jobs, why):
+                self.progress.message(line)
+            job.begin(driver.info)
+            self.begun = time.monotonic()
+            engine = self._engine(driver, template, jobs)
+            signals.attach(engine)
+            await engine.run(job.plan)
+
+    def _engine(self, driver: Driver, template: Template, jobs: int) -> LocalEngine:
+        job = self.job
+        cases = by_id(job.prepared.suite)
+        return LocalEngine(
+            TrialTools(driver, template, job.ledger.blobs, agents.get, registry.get),
+            lambda planned, epoch: job.prepared.spec(job.run_id, planned, epoch, cases),
+            LedgerSink(job.ledger, job.run_id),
+            jobs=jobs,
+            retries=job.setting.retries,
+            listener=_listener(self.progress),
+        )
+
+
+def conclude(job: Job, outputs: Outputs, duration_s: float) -> EvalResult:
+    """Make the document of what the ledger holds, keep it there, and write the outputs."""
+    run, trials = job.ledger.run(job.run_id), job.ledger.trials(job.run_id)
+    unfinished = any(trial.outcome is None for trial in trials)
+    document = documents.build(run, trials, duration_s=round(duration_s, 3))
+    job.ledger.finish_run(job.run_id, "interrupted" if unfinished else "complete", document)
+    outputs.write(document)
+    return EvalResult(document, interrupted=unfinished)
+
+
+def _listener(progress: Progress) -> Listener:
+    def listen(event: Event) -> None:
+        match event:
+            case TrialStarted(trial=trial):
+                progress.started(*trial)
+            case TrialRetrying(trial=trial, reason=reason):
+                progress.retrying(*trial, reason)
+            case TrialFinished(trial=trial, result=result):
+                progress.finished(*trial, result.outcome, result.reason)
+            case Message(text=text):
+                progress.message(text)
+
+    return listen
+
+
+def image_identity(setting: Setting, image: str, root: Path) -> str:
+    """What stands for the image in the fingerprint: its digest, or the reference where there is none to
+    know."""
+    if setting.isolation == "none":
+        return "host"
+    from aegis.sandbox.images import ImageStore
+
+    try:
+        return ImageStore().resolve(image, base_dir=root, build=False).digest
+    except AegisError:
+        return image

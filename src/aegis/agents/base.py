@@ -1,0 +1,49 @@
+"""The contract of an agent driver: how turns reach the agent and its answers come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.suite.model import Agent, Turn
+from aegis.trace import Trace
+
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+"""An answer (or one protocol line) longer than this is the agent's failure; the rest is read and dropped."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentResult:
+    """What the driver saw. `failure` is None when every turn was answered within the protocol."""
+
+    trace: Trace
+    failure: str | None
+    """One line for the table: `agent ended with exit code 3: ValueError: no such order`."""
+    timed_out: bool = False
+
+
+class AgentDriver(Protocol):
+    """One protocol. Keeps no state between trials."""
+
+    protocol: str
+
+    def check(self, agent: Agent) -> str | None:
+        """What is wrong with the agent's configuration for this protocol, or None. Pure."""
+
+    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
+        """Processes to start inside the template."""
+
+    async def converse(
+        self,
+        sandbox: Sandbox,
+        agent: Agent,
+        turns: tuple[Turn, ...],
+        *,
+        timeout_s: float,
+        on_turn: Callable[[int], None] | None = None,
+    ) -> AgentResult:
+        """Run the whole conversation; never longer than `timeout_s` plus the time to end the agent. The agent and all
+        its children have been ended when this returns. Only sandbox errors are raised: whatever the agent does wrong
+        is in the result."""

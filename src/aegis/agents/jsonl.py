@@ -1,0 +1,94 @@
+"""Protocol `jsonl`: a program that stays up and speaks one JSON object a line, in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult
+from aegis.agents.dialogue import Dialogue
+from aegis.agents.lines import parse_object
+from aegis.agents.record import AgentFault, Record
+from aegis.agents.session import conduct, start_shell
+from aegis.agents.tail import one_line
+from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.suite.model import Agent, Turn
+from aegis.suite.units import format_size
+
+MAX_TOOL_CALLS = 10_000
+"""Reported tool calls of one conversation; their lines together are bounded by `MAX_ANSWER_BYTES`."""
+
+
+class JsonlDriver:
+    protocol = "jsonl"
+
+    def check(self, agent: Agent) -> str | None:
+        return None if agent.command.strip() else "the command is empty"
+
+    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
+        return ()
+
+    async def converse(
+        self,
+        sandbox: Sandbox,
+        agent: Agent,
+        turns: tuple[Turn, ...],
+        *,
+        timeout_s: float,
+        on_turn: Callable[[int], None] | None = None,
+    ) -> AgentResult:
+        record = Record()
+        dialogue = Dialogue(turns, _Listener(record).hear, on_turn)
+        process = await start_shell(sandbox, agent)
+        return await conduct(
+            process, record, talk=dialogue.talk, farewell=dialogue.farewell, timeout_s=timeout_s
+        )
+
+
+class _Listener:
+    """What each line of the agent means."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._tool_call_bytes = 0
+
+    def hear(self, line: bytes) -> str | None:
+        if not line.strip():
+            return None
+        try:
+            message = parse_object(line)
+            if message.get("type") == "tool_call":
+                self._tool_call(message, len(line))
+                return None
+            if message.get("role") == "assistant":
+                return _content(message)
+            if not isinstance(message.get("type"), str):
+                shown = one_line(line[:400].decode("utf-8", "replace"), 100)
+                kinds = 'neither {"role": "assistant"} nor any "type"'
+                raise AgentFault(f"agent broke the protocol with an object of {kinds}: {shown}")
+        except AgentFault:
+            self._record.stdout.add(line + b"\n")
+            raise
+        self._record.stdout.add(line + b"\n")
+        return None
+
+    def _tool_call(self, message: dict[str, object], size_bytes: int) -> None:
+        name = message.get("name")
+        if not isinstance(name, str) or not name:
+            raise AgentFault('agent broke the protocol with a tool_call whose "name" is not a text')
+        self._tool_call_bytes += size_bytes
+        if len(self._record.tool_calls) >= MAX_TOOL_CALLS:
+            raise AgentFault(f"agent reported more than {MAX_TOOL_CALLS} tool calls", quote_stderr=False)
+        if self._tool_call_bytes > MAX_ANSWER_BYTES:
+            size = format_size(MAX_ANSWER_BYTES)
+            raise AgentFault(f"agent reported more than {size} of tool calls", quote_stderr=False)
+        self._record.tool_call(name, message.get("arguments"), message.get("result"))
+
+
+def _content(message: dict[str, object]) -> str:
+    content = message.get("content")
+    if not isinstance(content, str):
+        raise AgentFault('agent broke the protocol with an assistant message whose "content" is not a text')
+    return content
+
+
+driver = JsonlDriver()

@@ -1,0 +1,77 @@
+"""Protocol `text`: a program run once, messages on standard input, the answer on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult
+from aegis.agents.record import AgentFault, Record
+from aegis.agents.session import Session, conduct, describe_end, start_shell
+from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.suite.model import Agent, Turn
+from aegis.suite.units import format_size
+
+
+class TextDriver:
+    """The command runs once under `sh -c` in /workspace.
+
+    Several messages are separated by one empty line, and the output answers all of them: it is the last
+    turn's answer, those of the turns before it are ""."""
+
+    protocol = "text"
+
+    def check(self, agent: Agent) -> str | None:
+        return None if agent.command.strip() else "the command is empty"
+
+    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
+        return ()
+
+    async def converse(
+        self,
+        sandbox: Sandbox,
+        agent: Agent,
+        turns: tuple[Turn, ...],
+        *,
+        timeout_s: float,
+        on_turn: Callable[[int], None] | None = None,
+    ) -> AgentResult:
+        record = Record()
+
+        async def talk(session: Session) -> None:
+            for index, turn in enumerate(turns):
+                if on_turn is not None:
+                    on_turn(index)
+                record.ask(turn)
+                if index < len(turns) - 1:
+                    record.answer("")
+            session.send(as_input(turns))
+            session.close_stdin()
+            record.answer(await _answer(session))
+
+        return await conduct(await start_shell(sandbox, agent), record, talk=talk, timeout_s=timeout_s)
+
+
+def as_input(turns: tuple[Turn, ...]) -> bytes:
+    """The messages as one text: each ends its line, one empty line stands between two."""
+    return "\n".join(turn.user.rstrip("\n") + "\n" for turn in turns).encode("utf-8", "replace")
+
+
+async def _answer(session: Session) -> str:
+    record, output = session.record, bytearray()
+    while (data := await session.chunk()) is not None:
+        record.stdout.add(data)
+        output += data
+        if len(output) > MAX_ANSWER_BYTES:
+            raise AgentFault(f"agent printed more than {format_size(MAX_ANSWER_BYTES)}", quote_stderr=False)
+    status = await session.exit_status()
+    record.stop_clock()
+    if not status.ok:
+        raise AgentFault(describe_end(status))
+    record.stdout.clear()
+    text = output.decode("utf-8", "replace")
+    if "\ufffd" in text and text.encode("utf-8") != output:
+        record.stdout.add("the answer held bytes that are not UTF-8; they are shown as \ufffd".encode())
+    return text.rstrip("\r\n")
+
+
+driver = TextDriver()

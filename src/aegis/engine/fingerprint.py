@@ -1,0 +1,39 @@
+"""What must be equal for two runs to be comparable: the cases and the world they run in, never the agent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from aegis.engine.template import CaseFiles
+from aegis.suite.model import Case, Suite
+
+
+def fingerprint(suite: Suite, files: Mapping[str, CaseFiles], *, image: str, isolation: str) -> str:
+    """SHA-256 (hex) over the suite's cases with the contents of their files, the machine, and the isolation.
+
+    `image` is the image's digest where it is known, else its reference; `isolation` is `vm` or `none`. Not in
+    it: the agent and its set-up, numbers of trials, timeouts, descriptions, order of cases, and places in
+    files.
+    """
+    content = {
+        "suite": suite.suite,
+        "protocol": suite.agent.protocol,
+        "machine": {"image": image, "memory": suite.sandbox.memory, "cpus": suite.sandbox.cpus},
+        "isolation": isolation,
+        "cases": [_content(case, files[case.id]) for case in sorted(suite.cases, key=lambda case: case.id)],
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _content(case: Case, files: CaseFiles) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "turns": [turn.user for turn in case.turns],
+        "world": {"files": files.world, "run": case.world.run},
+        "expect": [[item.scorer, item.config] for item in case.expect],
+        "checks": dict(files.checks),
+    }

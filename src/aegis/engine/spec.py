@@ -1,0 +1,158 @@
+"""A trial as a value: what to run, and what came of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from aegis.sandbox.base import PreparedProcess, SandboxInfo, TemplateSpec
+from aegis.scoring.base import Score
+from aegis.suite.model import Agent, Case
+from aegis.trace import Trace
+
+Outcome = Literal["passed", "failed", "timeout", "error", "cancelled"]
+"""`failed` and `timeout` are the agent's doing, `error` is the infrastructure's; `cancelled` says nothing of
+either."""
+
+BASELINE = "baseline"
+"""The variant that is the case as written."""
+
+
+class PlannedTrial(NamedTuple):
+    """One entry of a plan."""
+
+    case: str
+    variant: str
+    number: int
+    """From 1."""
+
+    def __str__(self) -> str:
+        return f"{self.case}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateRecipe:
+    """A `TemplateSpec` whose files are a blob digest, so that it is small enough to be stored and sent."""
+
+    image: str
+    memory_bytes: int
+    cpus: int
+    files: str | None = None
+    """Digest of the tar archive of the suite's files; None when there are none."""
+    setup: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepared: tuple[PreparedProcess, ...] = ()
+
+    def spec(self, files_tar: bytes) -> TemplateSpec:
+        """What a driver takes; `files_tar` is the content behind `files`."""
+        return TemplateSpec(
+            image=self.image,
+            memory_bytes=self.memory_bytes,
+            cpus=self.cpus,
+            files_tar=files_tar,
+            setup=self.setup,
+            env=dict(self.env),
+            prepared=self.prepared,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        data = dataclasses.asdict(self)
+        data["setup"] = list(self.setup)
+        for process in data["prepared"]:
+            process["argv"] = list(process["argv"])
+        data["prepared"] = list(data["prepared"])
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TemplateRecipe:
+        """The inverse of `to_json`."""
+        fields = dict(data)
+        fields["setup"] = tuple(data["setup"])
+        fields["prepared"] = tuple(
+            PreparedProcess(**{**process, "argv": tuple(process["argv"])}) for process in data["prepared"]
+        )
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """All that an executor needs to run one attempt of one trial. Files are digests of blobs."""
+
+    run_id: str
+    suite: str
+    case: Case
+    number: int
+    epoch: int
+    """Attempts of a trial count up; the result of an older one is refused."""
+    agent: Agent
+    template: TemplateRecipe
+    timeout_s: float
+    """The agent's time: from its start to its last answer. World set-up and scoring have bounds of their
+    own."""
+    variant: str = BASELINE
+    world: str | None = None
+    """Digest of the tar archive of the case's world files; None when it has none."""
+    check_files: Mapping[str, str] = field(default_factory=dict)
+    """Path as the scorer's configuration names it → digest."""
+
+    @property
+    def planned(self) -> PlannedTrial:
+        return PlannedTrial(self.case.id, self.variant, self.number)
+
+    def to_json(self) -> dict[str, Any]:
+        data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        data["case"] = self.case.model_dump(mode="json")
+        data["agent"] = self.agent.model_dump(mode="json")
+        data["template"] = self.template.to_json()
+        data["check_files"] = dict(self.check_files)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrialSpec:
+        """The inverse of `to_json`."""
+        fields = dict(data)
+        fields["case"] = Case.model_validate(data["case"])
+        fields["agent"] = Agent.model_validate(data["agent"])
+        fields["template"] = TemplateRecipe.from_json(data["template"])
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialResult:
+    """What came of one attempt."""
+
+    run_id: str
+    case: str
+    variant: str
+    number: int
+    epoch: int
+    outcome: Outcome
+    reason: str
+    """One line; "" for `passed`."""
+    scores: tuple[Score, ...] = ()
+    """Empty when the agent did not get as far as being scored."""
+    trace: Trace | None = None
+    """None when the agent was never started, or its machine went away."""
+    sandbox: SandboxInfo | None = None
+    """None when no sandbox started."""
+    duration_s: float = 0.0
+    """The trial's own time: from the machine's first answer to the last score. Waiting for the machine is not
+    in it."""
+
+    def to_json(self) -> dict[str, Any]:
+        data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        data["scores"] = [dataclasses.asdict(score) for score in self.scores]
+        data["trace"] = self.trace and self.trace.to_json()
+        data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
+        return data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> TrialResult:
+        """The inverse of `to_json`."""
+        fields = dict(data)
+        fields["scores"] = tuple(Score(**score) for score in data["scores"])
+        fields["trace"] = None if data["trace"] is None else Trace.from_json(data["trace"])
+        fields["sandbox"] = None if data["sandbox"] is None else SandboxInfo(**data["sandbox"])
+        return cls(**fields)

@@ -1,0 +1,164 @@
+"""The run document: what one run came to, for every exporter, report and API (docs/run-document.md).
+
+Its JSON Schema is `schema/run-1.json` in this package; a change that a reader could trip over makes it
+`aegis.run/2`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+from typing import Any
+
+from aegis.errors import LedgerError
+from aegis.results import verdict
+from aegis.results.records import OUTCOMES, RunRecord, TrialRecord
+
+SCHEMA = "aegis.run/1"
+
+MAX_ANSWER_CHARS = 65_536
+"""An answer longer than this is cut in the document; the trace has all of it."""
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
+_GIT = {"commit": None, "branch": None, "dirty": False}
+_SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
+
+
+def build(
+    run: RunRecord, trials: Sequence[TrialRecord], *, duration_s: float | None = None
+) -> dict[str, Any]:
+    """Make the document of a run from its records. Pure.
+
+    Keys of `run.config` that are read: `fail_under` (percent; absent or None: 100), `isolation` (mapping with
+    `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`, or None),
+    `fingerprint` (text or None), `seed` (integer or None), `started_at` (ISO 8601; absent: `run.created_at`),
+    and `duration_s` (seconds) when the argument is None. Other keys are left alone, and so are keys of the
+    mappings that the document doesn't have.
+
+    The verdict counts every trial in `trials` as planned; one without an outcome appears as `cancelled`,
+    reason `not run`. A trial's result is a TrialResult as JSON; its `trace` is the digest of a blob, or the
+    trace itself, from which `answer`, `turns` and the number of tool calls are then taken.
+    """
+    config = run.config
+    entries = [_entry(trial) for trial in trials]
+    counts = {name: sum(entry["outcome"] == name for entry in entries) for name in OUTCOMES}
+    fail_under = config.get("fail_under")
+    decided = verdict.decide(counts, len(entries), fail_under)
+    return {
+        "schema": SCHEMA,
+        "run_id": run.run_id,
+        "suite": run.suite,
+        "verdict": decided.verdict,
+        "exit_code": decided.exit_code,
+        "pass_rate": verdict.pass_rate(counts),
+        "fail_under": verdict.DEFAULT_FAIL_UNDER if fail_under is None else fail_under,
+        "counts": {"planned": len(entries), **counts},
+        "isolation": _pick(config.get("isolation"), _ISOLATION),
+        "baseline": None,
+        "regressions": [],
+        "started_at": config.get("started_at") or run.created_at,
+        "duration_s": _finite(config.get("duration_s") if duration_s is None else duration_s),
+        "fingerprint": config.get("fingerprint"),
+        "git": _pick(config["git"], _GIT) if config.get("git") else None,
+        "seed": config.get("seed"),
+        "trials": entries,
+    }
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of the document."""
+    text = resources.files("aegis.results").joinpath("schema/run-1.json").read_text("utf-8")
+    loaded: dict[str, Any] = json.loads(text)
+    return loaded
+
+
+def validate(document: Mapping[str, Any]) -> None:
+    """Raise `LedgerError` that lists, with their places, up to ten departures from the schema."""
+    import jsonschema
+
+    checker = jsonschema.FormatChecker(formats=())
+    # The date-time format needs packages beyond jsonschema itself; the standard library's parser does as
+    # well.
+    checker.checks("date-time", raises=ValueError)(_is_date_time)
+    validator = jsonschema.Draft202012Validator(schema(), format_checker=checker)
+    problems = [
+        f"{'/'.join(map(str, error.absolute_path)) or 'document'}: {error.message[:200]}"
+        for error in validator.iter_errors(document)
+    ]
+    if problems:
+        more = f"; {len(problems) - 10} more" if len(problems) > 10 else ""
+        raise LedgerError(
+            f"the run document does not fit schema {SCHEMA}: {'; '.join(problems[:10])}{more}",
+            fix="read it with the Aegis that wrote it",
+        )
+
+
+def to_json(document: Mapping[str, Any]) -> bytes:
+    """The document as the file that `--json` writes: UTF-8, indented, one final newline."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    # Agents can answer with lone surrogates, which UTF-8 cannot carry; JSON's escape can.
+    return (_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n").encode("utf-8")
+
+
+def _entry(trial: TrialRecord) -> dict[str, Any]:
+    done = trial.outcome is not None
+    result: Mapping[str, Any] = (trial.result or {}) if done else {}
+    trace = result.get("trace")
+    embedded: Mapping[str, Any] = trace if isinstance(trace, Mapping) else {}
+    turns = embedded.get("turns") or []
+    answer = result.get("answer", turns[-1]["answer"] if turns else "")
+    usage = _pick(result.get("usage"), _USAGE)
+    if usage["tool_calls"] is None and embedded:
+        usage["tool_calls"] = len(embedded.get("tool_calls") or [])
+    sandbox = result.get("sandbox")
+    return {
+        "case": trial.case,
+        "variant": trial.variant,
+        "number": trial.number,
+        "outcome": trial.outcome if done else "cancelled",
+        "reason": result.get("reason", "") if done else "not run",
+        "scores": [_score(score) for score in result.get("scores") or ()],
+        "answer": _shorten(answer or ""),
+        "turns": result.get("turns", len(turns)),
+        "duration_s": _finite(result.get("duration_s")),
+        "sandbox": _pick(sandbox, _SANDBOX) if sandbox else None,
+        "usage": usage,
+        "faults": list(result.get("faults") or ()),
+        "exchanges": result.get("exchanges", 0),
+        "trace": trace if isinstance(trace, str) else None,
+        "attempts": trial.attempts,
+    }
+
+
+def _score(score: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "scorer": score["scorer"],
+        "passed": score["passed"],
+        "value": _finite(score["value"]),
+        "reason": score["reason"],
+    }
+
+
+def _shorten(answer: str) -> str:
+    if len(answer) <= MAX_ANSWER_CHARS:
+        return answer
+    return f"{answer[:MAX_ANSWER_CHARS]}… ({len(answer) - MAX_ANSWER_CHARS} more characters in the trace)"
+
+
+def _pick(given: Mapping[str, Any] | None, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: (given or {}).get(key, default) for key, default in defaults.items()}
+
+
+def _finite(value: float | None) -> float:
+    # JSON has no NaN; a user's scorer can return one.
+    return value if value is not None and math.isfinite(value) else 0.0
+
+
+def _is_date_time(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None

@@ -1,0 +1,241 @@
+"""The contract between Aegis and whatever makes sandboxes.
+
+A `Driver` turns a `TemplateSpec` into a `Template` (everything that trials have in common, done once) and a template
+into `Sandbox`es (one for each trial, never reused). All methods are coroutines of asyncio and may be cancelled at any
+await; a cancelled or failed `start` leaves no process, socket or file behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+MIB = 1024 * 1024
+WORKSPACE = "/workspace"
+"""Where the suite's files lie in the guest, and the working directory of the agent, set-up steps and checks."""
+
+MAX_GET_BYTES = 64 * MIB
+"""Default bound of one file copied out of a sandbox."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedProcess:
+    """A program started inside the template, before the snapshot, that waits on its standard input.
+
+    Trials reach it with `Sandbox.attach(name)`: it is running already, so its start-up costs a trial nothing.
+    """
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str = WORKSPACE
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSpec:
+    """What all trials of a suite start from. Equal specs give the same `Template.key`."""
+
+    image: str
+    """Image reference as in the suite: `debian`, a path to an image file, `oci:NAME`, `oci-layout:PATH`."""
+    memory_bytes: int = 512 * MIB
+    cpus: int = 1
+    files_tar: bytes = b""
+    """Uncompressed tar archive of absolute-less paths (`workspace/agent.py`), unpacked at `/` before `setup`."""
+    setup: tuple[str, ...] = ()
+    """Shell commands run in order in `WORKSPACE`, each must exit 0, else `SandboxStartError` with the output's end."""
+    setup_timeout_s: float = 600.0
+    env: Mapping[str, str] = field(default_factory=dict)
+    prepared: tuple[PreparedProcess, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    key: str
+    """Content hash (hex) of the spec, the image, and whatever else of the driver shapes the machine."""
+    spec: TemplateSpec
+    cached: bool
+    """True when nothing had to be booted or built for it."""
+    build_s: float
+    """Seconds spent making or loading it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DriverInfo:
+    """What isolation is in force; goes into the run's header and the run document as it is."""
+
+    driver: str
+    """`qemu`, `firecracker` or `process`."""
+    accel: str | None
+    """`kvm`, `hvf`, `tcg`, or None for `process`."""
+    security_boundary: bool
+    """Whether a hostile agent is kept in by a boundary that its maker supports: True for hardware virtualisation only."""
+    isolated_state: bool
+    """Whether each trial starts from a state that no other trial can have written: False for `process`."""
+    version: str
+    """Version of the VMM, for people: `QEMU 7.2.22`."""
+    note: str | None = None
+    """One sentence a user must see, or None."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    id: str
+    driver: str
+    start_ms: float
+    """Milliseconds that the trial waited: from the call of `start` to a machine that answers, pool hits included."""
+    restored: bool
+    """True when restored from a template, False when booted cold."""
+    memory_mib: int
+    """Memory the guest was given, in MiB (0: not limited)."""
+    pooled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a process in a sandbox ended: `code` (0–255) or `signal` (1–64), exactly one is not None."""
+
+    code: int | None
+    signal: int | None
+    duration_s: float
+    """As the guest measured it; informative only."""
+
+    @property
+    def ok(self) -> bool:
+        return self.code == 0
+
+    def describe(self) -> str:
+        return f"exit code {self.code}" if self.signal is None else f"killed by signal {self.signal}"
+
+
+class Process(Protocol):
+    """A program running in a sandbox. Its output is credit-limited: unread output makes it wait, never fills memory."""
+
+    async def write(self, data: bytes) -> None:
+        """Send to standard input; waits while the program doesn't read. Data for a program that has closed its
+        input or ended is dropped silently."""
+
+    async def close_stdin(self) -> None:
+        """End of file on standard input. May be called twice."""
+
+    def stdout(self) -> AsyncIterator[bytes]:
+        """Chunks as they arrive, until the program and all holders of the pipe closed it. One reader only."""
+
+    def stderr(self) -> AsyncIterator[bytes]:
+        """As `stdout`; empty for a process with a terminal."""
+
+    async def signal(self, number: int) -> None:
+        """Send a signal to the program's process group; one that has ended is left alone."""
+
+    async def kill(self) -> None:
+        """End the program and every process that it started, also those that left its group or session."""
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Set the size of its terminal; nothing happens without one."""
+
+    async def wait(self) -> ExitStatus:
+        """Wait for its end. Raises `SandboxLostError` when the machine went away first. May be called repeatedly."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Result of `Sandbox.run`."""
+
+    status: ExitStatus
+    stdout: bytes
+    stderr: bytes
+    truncated: bool
+    """True when an output went over its bound; what is kept is the beginning, the rest was read and dropped."""
+    timed_out: bool
+    """True when the deadline passed; the program and its children were killed."""
+
+
+class Sandbox(Protocol):
+    """The fresh machine of one trial.
+
+    Paths are guest paths: absolute, or relative to `WORKSPACE`. Every method raises `SandboxLostError` once the
+    machine is gone and `GuestProtocolError` when the guest breaks the protocol.
+    """
+
+    info: SandboxInfo
+
+    async def exec(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+        terminal: tuple[int, int] | None = None,
+    ) -> Process:
+        """Start a program.
+
+        `env` is added to the image's and template's environment. `terminal` (rows, columns) gives it a
+        pseudo-terminal whose output all comes on stdout. Raises `GuestOperationError` (`not-found`,
+        `not-executable`, `permission`, `bad-request`) when it can't be started.
+        """
+
+    async def attach(self, name: str) -> Process:
+        """The process that the template prepared under this name. Once per sandbox.
+        Raises `GuestOperationError(not-found)`."""
+
+    async def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        stdin: bytes = b"",
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        max_output_bytes: int = 1 * MIB,
+    ) -> Completed:
+        """Start a program, feed it, wait for it, and kill what is left of it. `max_output_bytes` bounds each of
+        stdout and stderr."""
+
+    async def put_tar(self, archive: bytes, *, dest: str = "/") -> None:
+        """Unpack an uncompressed tar archive below `dest`, parents made as needed, existing files replaced.
+        Raises `GuestOperationError` (`no-space`, `permission`, `bad-request`)."""
+
+    async def get_file(self, path: str, *, max_bytes: int = MAX_GET_BYTES) -> bytes:
+        """The bytes of one regular file (symbolic links are followed inside the sandbox).
+        Raises `GuestOperationError` (`not-found`, `is-directory`, `too-large`, `permission`)."""
+
+    async def get_tree(self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000) -> int:
+        """Copy a file or folder out, below the new host folder `dest`, and return the number of files.
+
+        Only regular files and folders are made; everything is treated as hostile: an absolute or `..` path, a link,
+        a device, or a limit exceeded raises `HostileArchiveError`, and `dest` does not exist afterwards.
+        """
+
+    async def stop(self) -> None:
+        """Destroy the machine and everything in it. Never raises; may be called twice."""
+
+
+Progress = Callable[[str], None]
+"""Called with a short present-tense line about slow work: `building image debian`."""
+
+
+class Driver(Protocol):
+    """Makes templates and sandboxes. Used as an asynchronous context manager; leaving it destroys every sandbox and
+    pooled machine that it made."""
+
+    info: DriverInfo
+
+    async def __aenter__(self) -> Driver: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def template(self, spec: TemplateSpec, *, progress: Progress | None = None) -> Template:
+        """Make or load the template. Concurrent calls for equal specs make one.
+        Raises `ImageError`, `SandboxStartError`, `HostNeedsError`."""
+
+    def expect(self, template: Template, remaining: int) -> None:
+        """Tell the driver how many more `start` calls of this template to expect, so that it may restore machines
+        ahead (the warm pool). 0 empties the pool. Never required."""
+
+    async def start(self, template: Template) -> Sandbox:
+        """A fresh machine that no one has used: entropy, clock, host name and machine id are its own, and it has
+        acknowledged them. Raises `SandboxStartError` or `HostNeedsError`."""
+
+    def slots(self, spec: TemplateSpec) -> int:
+        """How many sandboxes of this size the host's processors and free memory carry at once (≥ 1)."""

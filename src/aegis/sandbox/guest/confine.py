@@ -1,0 +1,249 @@
+"""Where a workload runs: a machine's namespaces, or a folder of a plain host.
+
+`Place` is what the cradle needs of it: paths, groups of processes that can be ended together, a fresh identity.
+"""
+
+from __future__ import annotations
+
+import abc
+import ctypes
+import os
+import shutil
+import signal
+import stat
+import time
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
+CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD = 16, 17, 22, 27
+SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+MAX_PROCESSES = 4096
+GROUPS = "/sys/fs/cgroup/w"
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -> None:
+    """mount(2). Raises OSError."""
+    _checked(
+        _libc().mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()),
+        f"mount {target}",
+    )
+
+
+class Place(abc.ABC):
+    """The contract; also what both kinds share."""
+
+    @abc.abstractmethod
+    def path(self, path: str) -> str:
+        """A guest path (absolute, or relative to the workspace) as the child sees it."""
+
+    def make_group(self, request: int) -> None:
+        """Make the group that a program and all that it starts will belong to."""
+
+    def join_group(self, request: int) -> None:
+        """In the child."""
+
+    def kill_group(self, request: int) -> None:
+        """End every process of the group."""
+
+    def group_gone(self, request: int) -> bool:
+        """Whether nothing is left of a killed group, which is then forgotten; ends newcomers otherwise."""
+        return True
+
+    def extra_env(self, request: int) -> dict[str, str]:
+        return {}
+
+    def prepare_child(self) -> None:
+        """Last step in the child before the program."""
+
+    def fresh_identity(self, identity: dict[str, Any]) -> None:
+        """Host name, machine id and boot id of a machine that has just been restored."""
+
+    def end_all(self) -> None:
+        """The server is gone: end everything."""
+
+
+class Machine(Place):
+    """A virtual machine's workload, in the image's root with its own namespaces and a control group per program."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+
+    def enter(self) -> None:
+        """Called in process 1 of the new namespaces: mount what a workload expects, and make the image the root."""
+        root = self._root
+        mount("none", "/", "", MS_REC | MS_PRIVATE)
+        for name in ("proc", "sys", "dev", "tmp", "run", "workspace", "root", "etc"):
+            os.makedirs(f"{root}/{name}", exist_ok=True)
+        mount("proc", f"{root}/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+        mount("sysfs", f"{root}/sys", "sysfs", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY)
+        self._make_dev(f"{root}/dev")
+        for path in ("/proc/sysrq-trigger",):
+            mount(root + path, root + path, "", MS_BIND)
+            mount("none", root + path, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        os.chmod(f"{root}/tmp", 0o1777)
+        os.chdir(root)
+        number = SYS_PIVOT_ROOT.get(os.uname().machine, 155)
+        self._groups = os.open(GROUPS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        _checked(_libc().syscall(number, b".", b"."), "pivot_root")
+        _checked(_libc().umount2(b".", 2), "detach the old root")
+        os.chdir("/")
+        self._cover_boot_id()
+        for capability in (CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD):
+            _libc().prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+    @staticmethod
+    def _make_dev(dev: str) -> None:
+        mount("tmpfs", dev, "tmpfs", MS_NOSUID, "mode=755,size=1m")
+        for name, major, minor in (
+            ("null", 1, 3),
+            ("zero", 1, 5),
+            ("full", 1, 7),
+            ("random", 1, 8),
+            ("urandom", 1, 9),
+            ("tty", 5, 0),
+        ):
+            os.mknod(f"{dev}/{name}", stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            os.chmod(f"{dev}/{name}", 0o666)
+        for name in ("pts", "shm", "mqueue"):
+            os.mkdir(f"{dev}/{name}")
+        mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+        mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        for link, target in (
+            ("ptmx", "pts/ptmx"),
+            ("fd", "/proc/self/fd"),
+            ("stdin", "/proc/self/fd/0"),
+            ("stdout", "/proc/self/fd/1"),
+            ("stderr", "/proc/self/fd/2"),
+        ):
+            os.symlink(target, f"{dev}/{link}")
+
+    def path(self, path: str) -> str:
+        return path if path.startswith("/") else f"/workspace/{path}"
+
+    def prepare_child(self) -> None:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("0")  # the cradle's own exemption is not for the workload
+
+    def _write(self, request: int, name: str, text: str) -> None:
+        fd = os.open(f"{request}/{name}", os.O_WRONLY, dir_fd=self._groups)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+
+    def make_group(self, request: int) -> None:
+        os.mkdir(str(request), dir_fd=self._groups)
+        self._write(request, "pids.max", str(MAX_PROCESSES))
+
+    def join_group(self, request: int) -> None:
+        self._write(request, "cgroup.procs", "0")
+
+    def kill_group(self, request: int) -> None:
+        try:
+            self._write(request, "cgroup.kill", "1")
+        except FileNotFoundError:
+            pass
+
+    def group_gone(self, request: int) -> bool:
+        try:
+            os.rmdir(str(request), dir_fd=self._groups)
+        except FileNotFoundError:
+            return True
+        except OSError:  # busy: the killed processes are still on their way out
+            self.kill_group(request)
+            return False
+        return True
+
+    def fresh_identity(self, identity: dict[str, Any]) -> None:
+        for path, text in (("/etc/hostname", identity["hostname"]), ("/etc/machine-id", identity["machine_id"])):
+            try:
+                if os.path.islink(path) or not os.path.exists(path):
+                    continue
+                with open(path, "w") as file:
+                    file.write(text + "\n")
+            except OSError:
+                pass  # an image may have made it unwritable; the kernel's host name is set all the same
+        os.ftruncate(self._boot_id, 0)
+        os.pwrite(self._boot_id, (identity["boot_id"] + "\n").encode(), 0)
+
+    def _cover_boot_id(self) -> None:
+        """The kernel makes boot_id once and keeps it, so every clone would show the template's: cover it by a file."""
+        path = "/dev/shm/.covered"
+        self._boot_id = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o444)
+        mount(path, "/proc/sys/kernel/random/boot_id", "", MS_BIND)
+        os.unlink(path)
+
+    def end_all(self) -> None:
+        os._exit(0)  # process 1 of the namespace: the kernel ends the rest
+
+
+class Folder(Place):
+    """A folder of a plain host. Guest paths are laid below it; nothing keeps a program inside."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._marks: dict[int, str] = {}
+        _libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+    def path(self, path: str) -> str:
+        if path == self._root or path.startswith(self._root + "/"):
+            return path
+        inner = os.path.normpath("/" + path if path.startswith("/") else f"/workspace/{path}")
+        return self._root + inner
+
+    def make_group(self, request: int) -> None:
+        self._marks[request] = os.urandom(16).hex()
+
+    def extra_env(self, request: int) -> dict[str, str]:
+        # The name is systemd's; whoever inherits it belongs to this program's group.
+        return {"INVOCATION_ID": self._marks[request]}
+
+    def _members(self, request: int) -> list[int]:
+        if request not in self._marks:
+            return []
+        mark = f"INVOCATION_ID={self._marks[request]}".encode()
+        members = []
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                with open(f"/proc/{entry}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        members.append(int(entry))  # a zombie's is empty
+            except OSError:
+                continue
+        return members
+
+    def kill_group(self, request: int) -> None:
+        for pid in self._members(request):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+    def group_gone(self, request: int) -> bool:
+        if self._members(request):
+            self.kill_group(request)
+            return False
+        self._marks.pop(request, None)
+        return True
+
+    def end_all(self) -> None:
+        deadline = time.monotonic() + 5
+        for request in list(self._marks):
+            self.kill_group(request)
+            while not self.group_gone(request) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        shutil.rmtree(self._root, ignore_errors=True)

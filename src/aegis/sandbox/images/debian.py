@@ -1,0 +1,138 @@
+"""The built-in image `debian`: the host's Debian release, small, with what agents are most often written in.
+
+mmdebstrap makes it; without root in a user namespace. What is in it, and why, stands in docs/images.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from aegis.errors import HostNeedsError
+
+from .apt import Repository, network_settings
+from .model import DEFAULT_PATH
+from .pins import Pins
+from .tools import Log, require_tools, run
+
+FORMAT = 2
+"""Raised when this file changes what it makes."""
+
+INCLUDED = ("ca-certificates", "curl", "procps", "python3", "python3-venv", "sqlite3")
+# Merges the folders by symbolic links; the package `usrmerge` would do it too, but brings the whole of Perl (50 MB).
+MERGE_HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
+EXCLUDED_PATHS = (
+    *("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"),
+    *("/usr/share/groff/*", "/usr/share/bash-completion/*", "/usr/share/zsh/*"),
+)
+# The licence texts must go wherever the programs go.
+KEPT_PATHS = ("/usr/share/doc/*/copyright", "/usr/share/locale/locale.alias")
+
+ENV = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8", "HOME": "/root"}
+WORKDIR = "/"
+NEEDED_BYTES = 1536 << 20
+"""Free space that building takes at its peak."""
+
+
+def digest(pins: Pins) -> str:
+    """SHA-256 (hex) over what shapes the image: the recipe and the state of the mirrors when they were pinned."""
+    recipe = [FORMAT, INCLUDED, EXCLUDED_PATHS, KEPT_PATHS, ENV, pins.releases]
+    return hashlib.sha256(json.dumps(["debian", recipe], sort_keys=True).encode()).hexdigest()
+
+
+def inputs(pins: Pins) -> dict[str, object]:
+    return {"release": main_release(pins.repositories), "packages": list(INCLUDED), "releases": pins.releases}
+
+
+def build_tar(target: Path, work: Path, pins: Pins, log: Log) -> None:
+    """Make the image as a tar archive. Raises `HostNeedsError`, `ImageError`."""
+    require_tools("mmdebstrap", "setpriv", "unshare", purpose="building the debian image")
+    if os.geteuid() != 0:
+        require_tools("newuidmap", purpose="building the debian image without root")
+        _require_subordinate_ids()
+    lines = [repository.source_line() for repository in pins.repositories]
+    argv = ["mmdebstrap", *_options(work, pins, log), main_release(pins.repositories), str(target), *lines]
+    # A namespace of its own: when the build is killed, its mounts and processes end with it.
+    isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    env = {
+        **os.environ,
+        "LC_ALL": "C.UTF-8",
+        "TMPDIR": str(work),
+        "SOURCE_DATE_EPOCH": str(pins.epoch),
+    }
+    run([*isolated, *argv] if os.geteuid() == 0 else argv, step="mmdebstrap", log=log, env=env)
+
+
+def main_release(repositories: Sequence[Repository]) -> str:
+    """The release that the others (`-updates`, `-security`) belong to."""
+    return min((repository.release for repository in repositories), key=len)
+
+
+def public_source(repository: Repository) -> str:
+    """A line of sources.list(5) without the name and password that the host's may hold."""
+    parts = urlsplit(repository.uri)
+    host = parts.netloc.rpartition("@")[2]
+    uri = urlunsplit((parts.scheme, host, parts.path, "", ""))
+    return f"deb {uri} {repository.release} {repository.component}"
+
+
+def _options(work: Path, pins: Pins, log: Log) -> list[str]:
+    options = [
+        "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
+        "--variant=minbase",
+        "--format=tar",
+        f"--include={','.join(INCLUDED)}",
+        "--aptopt=Acquire::Languages \"none\"",
+        *(f"--dpkgopt=path-exclude={path}" for path in EXCLUDED_PATHS),
+        *(f"--dpkgopt=path-include={path}" for path in KEPT_PATHS),
+    ]
+    network = work / "network.conf"
+    network.write_text("\n".join([*network_settings(log), ""]))
+    script = work / "finish.sh"
+    sources = "\n".join(dict.fromkeys(public_source(item) for item in pins.repositories))
+    script.write_text(_FINISH.replace("@SOURCES@", sources))
+    script.chmod(0o755)
+    if MERGE_HOOKS.is_dir():
+        options.append(f"--hook-dir={MERGE_HOOKS}")
+    return [*options, f"--aptopt={network}", f"--customize-hook={script}"]
+
+
+# Nothing of the host (its name, name servers, proxies) may stay; and no caches, which every first use makes stale.
+_FINISH = """#!/bin/sh
+set -eu
+cd "$1"
+echo debian > etc/hostname
+printf '127.0.0.1 localhost\\n127.0.1.1 debian\\n' > etc/hosts
+rm -f etc/resolv.conf
+echo 'nameserver 127.0.0.1' > etc/resolv.conf
+rm -f etc/apt/apt.conf.d/99mmdebstrap
+mkdir -p etc/dpkg/dpkg.cfg.d
+rm -rf etc/apt/sources.list.d/*
+cat > etc/apt/sources.list <<'END'
+@SOURCES@
+END
+rm -rf var/cache/debconf/*-old var/lib/dpkg/*-old var/log/* var/cache/ldconfig run/*
+mkdir -p var/log/apt
+"""
+
+
+def _require_subordinate_ids() -> None:
+    import getpass
+
+    user = getpass.getuser()
+    for name in ("/etc/subuid", "/etc/subgid"):
+        try:
+            lines = Path(name).read_text().splitlines()
+        except OSError:
+            lines = []
+        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
+            raise HostNeedsError(
+                f"building the debian image without root needs subordinate ids: {user} has none in {name}",
+                fix=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
+            )
+
+

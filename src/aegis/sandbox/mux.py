@@ -1,0 +1,440 @@
+"""The host's side of the stream: processes and files of one machine over one connection.
+
+Everything that arrives is hostile. A frame that the protocol does not allow at that moment ends the connection with
+`GuestProtocolError`; memory is bounded by the credit that the host itself granted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import suppress
+from typing import Any
+
+from aegis.errors import GuestOperationError, GuestProtocolError, SandboxLostError
+from aegis.sandbox.base import WORKSPACE, ExitStatus
+from aegis.sandbox.guest import wire
+
+ERROR_CODES = frozenset(
+    {"not-found", "not-executable", "is-directory", "too-large", "permission", "no-space", "bad-request", "failed"}
+)
+
+
+class _Inbox:
+    """One channel's bytes on their way to a reader. Unread bytes are never more than the window granted."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+        self._arrived = asyncio.Event()
+        self.allowed = wire.WINDOW
+        self.ended = False
+
+    def put(self, data: bytes) -> None:
+        if self.ended or len(data) > self.allowed:
+            raise wire.WireError("more data than was granted")
+        self.allowed -= len(data)
+        self._chunks.append(data)
+        self._arrived.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._arrived.set()
+
+    async def take(self) -> bytes:
+        """All bytes that have arrived; b"" at the end."""
+        while not self._chunks:
+            if self.ended:
+                return b""
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = b"".join(self._chunks)
+        self._chunks.clear()
+        return data
+
+
+class MuxProcess:
+    """A program behind the stream; fulfils `aegis.sandbox.base.Process`."""
+
+    def __init__(self, mux: Mux, stream: int, terminal: bool) -> None:
+        self._mux = mux
+        self.stream = stream
+        self._inboxes = (_Inbox(), _Inbox())
+        if terminal:
+            self._inboxes[1].end()
+        self._opened: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._status: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self._status.add_done_callback(_retrieve)
+        self._opened.add_done_callback(_retrieve)
+        self._credit = wire.WINDOW
+        self._may_send = asyncio.Event()
+        self._may_send.set()
+        self._input_closed = False
+        self._killed = False
+        self._closed = asyncio.Event()
+
+    async def write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view and not self._status.done() and not self._input_closed:
+            while self._credit <= 0 and not self._status.done():
+                self._may_send.clear()
+                await self._may_send.wait()
+            size = min(len(view), self._credit, 32768)
+            if size <= 0:
+                return
+            self._credit -= size
+            self._mux.send(wire.DATA, self.stream, bytes(view[:size]))
+            view = view[size:]
+            await self._mux.drain()
+        self._mux.check()
+
+    async def close_stdin(self) -> None:
+        if not self._input_closed:
+            self._input_closed = True
+            self._mux.send(wire.END, self.stream, b"\0")
+
+    def stdout(self) -> AsyncIterator[bytes]:
+        return self._read(0)
+
+    def stderr(self) -> AsyncIterator[bytes]:
+        return self._read(1)
+
+    async def _read(self, channel: int) -> AsyncIterator[bytes]:
+        inbox = self._inboxes[channel]
+        while data := await inbox.take():
+            if not inbox.ended and not self._closed.is_set():
+                inbox.allowed += len(data)
+                self._mux.send_raw(wire.encode_grant(self.stream, channel, len(data)))
+            yield data
+        self._mux.check()
+
+    async def signal(self, number: int) -> None:
+        self._mux.send_json(wire.SIGNAL, self.stream, {"number": number})
+
+    async def resize(self, rows: int, columns: int) -> None:
+        self._mux.send_json(wire.RESIZE, self.stream, {"rows": rows, "columns": columns})
+
+    async def wait(self) -> ExitStatus:
+        return await asyncio.shield(self._status)
+
+    async def kill(self) -> None:
+        """Ends the whole group and returns when the machine says that nothing is left of it."""
+        if not self._closed.is_set():
+            if not self._killed:
+                self._killed = True
+                for inbox in self._inboxes:
+                    inbox.allowed += wire.FINAL_DRAIN
+            self._mux.send(wire.KILL, self.stream)
+            self._mux.send(wire.CLOSE, self.stream)
+            await self._closed.wait()
+        self._mux.check()
+
+    # -- called by the mux ---------------------------------------------------------------------------------------
+
+    def on_frame(self, kind: int, payload: bytes) -> None:
+        if kind == wire.OPENED:
+            if self._opened.done():
+                raise wire.WireError("OPENED twice")
+            self._opened.set_result(wire.decode_json(payload))
+        elif kind in (wire.DATA, wire.DATA_ERR):
+            self._inboxes[kind - wire.DATA].put(payload)
+        elif kind == wire.END:
+            self._inboxes[wire.decode_channel(payload)].end()
+        elif kind == wire.GRANT:
+            _, amount = wire.decode_grant(payload)
+            if self._credit + amount > wire.WINDOW:
+                raise wire.WireError("more credit than was used")
+            self._credit += amount
+            self._may_send.set()
+        elif kind == wire.EXIT:
+            if not self._status.done():
+                self._status.set_result(_exit_status(wire.decode_json(payload)))
+            self._may_send.set()
+        elif kind == wire.CLOSE:
+            self._finish(None)
+        else:
+            raise wire.WireError(f"frame kind {kind} on a program's stream")
+
+    def _finish(self, error: Exception | None) -> None:
+        """No more frames will come."""
+        self._mux.forget(self.stream)
+        self._closed.set()
+        for inbox in self._inboxes:
+            inbox.end()
+        if not self._status.done():
+            if error is None:
+                self._status.set_result(ExitStatus(None, 9, 0.0))
+            else:
+                self._status.set_exception(error)
+        if not self._opened.done():
+            self._opened.set_exception(error or GuestProtocolError("the stream was closed before it was opened"))
+        self._may_send.set()
+
+    def fail(self, error: Exception) -> None:
+        self._finish(error)
+
+    async def opened(self) -> dict[str, Any]:
+        """The answer to OPEN. Raises GuestOperationError when it was refused."""
+        answer = await asyncio.shield(self._opened)
+        error = answer.get("error")
+        if error is not None:
+            self._mux.forget(self.stream)
+            raise operation_error(error)
+        return answer
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """Marks a failure as seen: nobody may be waiting for it when a machine goes away."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _exit_status(message: dict[str, Any]) -> ExitStatus:
+    code, signal, duration = message.get("code"), message.get("signal"), message.get("duration", 0.0)
+    if not isinstance(duration, int | float) or not 0 <= duration < 1e9:
+        raise wire.WireError("EXIT with an impossible duration")
+    if isinstance(signal, int) and 0 < signal <= 64:
+        return ExitStatus(None, signal, float(duration))
+    if isinstance(code, int) and 0 <= code <= 255:
+        return ExitStatus(code, None, float(duration))
+    raise wire.WireError("EXIT with neither a code nor a signal")
+
+
+def operation_error(error: Any) -> GuestOperationError:
+    """A refusal as the guest worded it, bounded and made safe to show."""
+    if not isinstance(error, dict):
+        raise GuestProtocolError("the machine refused an operation without saying why")
+    code = error.get("code")
+    message = str(error.get("message", ""))[:2000]
+    return GuestOperationError(message or "refused", code=code if code in ERROR_CODES else "failed")
+
+
+class Mux:
+    """One connection to a machine. `start` begins reading; `close` ends it; `lost` is called once when it breaks."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._decoder = wire.Decoder()
+        self._processes: dict[int, MuxProcess] = {}
+        self._next_stream = 1
+        self._error: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._hello.add_done_callback(_retrieve)
+        self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ready.add_done_callback(_retrieve)
+        self.gone = asyncio.Event()
+        self.prepared: dict[str, int] = {}
+        """Stream numbers of prepared programs."""
+
+    def start(self, *, first_stream: int = 1, prepared: Mapping[str, int] | None = None) -> None:
+        """`first_stream`: number of the first stream this side opens; `prepared`: streams of the template below it."""
+        self._next_stream = first_stream
+        self.prepared = dict(prepared or {})
+        self._task = asyncio.create_task(self._receive())
+
+    async def hello(self) -> None:
+        """Wait for the machine's first frame."""
+        await asyncio.shield(self._hello)
+
+    async def init(self, message: dict[str, Any]) -> None:
+        """Give the machine its identity; returns when it has acknowledged this very one."""
+        self.send_json(wire.INIT, 0, message)
+        nonce = await asyncio.shield(self._ready)
+        if nonce != message["nonce"]:
+            raise GuestProtocolError("the machine acknowledged another identity than its own")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError, Exception):
+                await self._task
+        self._fail(SandboxLostError("the sandbox was stopped"))
+        self._writer.close()
+        with suppress(Exception):
+            await self._writer.wait_closed()
+
+    # -- receiving -----------------------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        try:
+            while data := await self._reader.read(65536):
+                for kind, stream, payload in self._decoder.feed(data):
+                    self._frame(kind, stream, payload)
+            self._fail(SandboxLostError("the machine's connection was closed"))
+        except (wire.WireError, GuestProtocolError) as error:
+            self._fail(GuestProtocolError(f"the machine broke the protocol: {error}"))
+        except OSError as error:
+            self._fail(SandboxLostError(f"the machine's connection broke: {error}"))
+
+    def _frame(self, kind: int, stream: int, payload: bytes) -> None:
+        if stream:
+            process = self._processes.get(stream)
+            if process is not None:
+                process.on_frame(kind, payload)
+            elif stream >= self._next_stream:
+                raise wire.WireError(f"frame for stream {stream}, which was never opened")
+        elif kind == wire.HELLO:
+            if wire.decode_json(payload).get("protocol") != wire.VERSION:
+                raise wire.WireError("the machine speaks another version of the protocol")
+            if not self._hello.done():
+                self._hello.set_result(None)
+        elif kind == wire.READY:
+            if not self._ready.done():
+                self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
+        elif kind == wire.DOWN:
+            reason = str(wire.decode_json(payload).get("reason"))[:200]
+            self._fail(SandboxLostError(f"the machine went down: {reason}", by_guest=True))
+        else:
+            raise wire.WireError(f"frame kind {kind} on stream 0")
+
+    def _fail(self, error: Exception) -> None:
+        if self._error is None:
+            self._error = error
+        for process in list(self._processes.values()):
+            process.fail(self._error)
+        for future in (self._hello, self._ready):
+            if not future.done():
+                future.set_exception(self._error)
+        self.gone.set()
+
+    def fail(self, error: Exception) -> None:
+        """The machine is known to be gone for another reason than the connection shows."""
+        self._error = None if isinstance(self._error, SandboxLostError) and not self._error.by_guest else self._error
+        self._fail(error)
+
+    def check(self) -> None:
+        """Raise what ended the connection, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    def send(self, kind: int, stream: int, payload: bytes = b"") -> None:
+        self.send_raw(wire.encode(kind, stream, payload))
+
+    def send_json(self, kind: int, stream: int, value: dict[str, Any]) -> None:
+        self.send_raw(wire.encode_json(kind, stream, value))
+
+    def send_raw(self, data: bytes) -> None:
+        if self._error is None:
+            self._writer.write(data)
+
+    async def drain(self) -> None:
+        with suppress(OSError):
+            await self._writer.drain()
+
+    # -- streams -------------------------------------------------------------------------------------------------
+
+    def _new(self, terminal: bool) -> MuxProcess:
+        self.check()
+        process = MuxProcess(self, self._next_stream, terminal)
+        self._processes[self._next_stream] = process
+        self._next_stream += 1
+        return process
+
+    async def open(self, request: dict[str, Any], *, terminal: bool = False) -> MuxProcess:
+        """Open a stream. Raises GuestOperationError when the machine refuses."""
+        process = self._new(terminal)
+        try:
+            self.send_json(wire.OPEN, process.stream, request)
+        except wire.WireError:
+            self.forget(process.stream)
+            message = "the command line and environment together are longer than 64 KiB"
+            raise GuestOperationError(message, code="bad-request", fix="put the text into a file") from None
+        try:
+            await process.opened()
+        except asyncio.CancelledError:
+            self.send(wire.CLOSE, process.stream)
+            raise
+        return process
+
+    async def exec(
+        self, argv: tuple[str, ...], cwd: str, env: Mapping[str, str], terminal: tuple[int, int] | None = None
+    ) -> MuxProcess:
+        request: dict[str, Any] = {"op": "exec", "argv": list(argv), "cwd": cwd, "env": dict(env)}
+        if terminal:
+            request["terminal"] = list(terminal)
+        return await self.open(request, terminal=terminal is not None)
+
+    async def prepare(self, name: str, argv: tuple[str, ...], cwd: str, env: Mapping[str, str]) -> None:
+        """Start a program that waits for `attach`, perhaps in a restored machine."""
+        self.prepared[name] = self._next_stream
+        await self.open({"op": "prepare", "name": name, "argv": list(argv), "cwd": cwd, "env": dict(env)})
+
+    async def attach(self, name: str) -> MuxProcess:
+        """The prepared program. Raises GuestOperationError(not-found)."""
+        number = self.prepared.get(name)
+        if number is None:
+            raise GuestOperationError(f"nothing was prepared under the name {name!r}", code="not-found")
+        # Registered before the request is sent: its frames may stand right behind the answer.
+        process = self._processes.get(number) or MuxProcess(self, number, False)
+        self._processes[number] = process
+        request = self._new(False)
+        self.send_json(wire.OPEN, request.stream, {"op": "attach", "name": name})
+        await request.opened()
+        self.forget(request.stream)
+        return process
+
+    @property
+    def next_stream(self) -> int:
+        """Number that the next stream will get: a restored machine goes on from its template's."""
+        return self._next_stream
+
+    def forget(self, stream: int) -> None:
+        self._processes.pop(stream, None)
+
+
+async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[bytes, bytes, ExitStatus]:
+    """Feed an operation and read it to its end. Raises GuestOperationError when it failed."""
+
+    async def feed() -> None:
+        await process.write(stdin)
+        await process.close_stdin()
+
+    async def read(chunks: AsyncIterator[bytes], limit: int) -> bytes:
+        data = bytearray()
+        async for chunk in chunks:
+            data += chunk
+            if len(data) > limit:
+                raise GuestProtocolError(f"the machine sent more than the {limit} bytes that were asked for")
+        return bytes(data)
+
+    out, err, _ = await together(
+        read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed()
+    )
+    return out or b"", err or b"", await process.wait()
+
+
+async def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all to their end; the first failure cancels the rest and is raised as it is."""
+    tasks = [asyncio.ensure_future(each) for each in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        raise
+
+
+def check_operation(status: ExitStatus, stderr: bytes) -> None:
+    """Raise the failure that a file operation reported."""
+    if status.ok:
+        return
+    try:
+        report = json.loads(stderr)
+    except (ValueError, RecursionError):
+        report = {"code": "failed", "message": f"the operation ended with {status.describe()}"}
+    raise operation_error(report)
+
+
+DEFAULT_ENV = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "USER": "root",
+    "LANG": "C.UTF-8",
+    "PWD": WORKSPACE,
+}
+"""Environment of a program before the image's, the template's and its own additions."""

@@ -1,0 +1,158 @@
+"""Driver `process`: trials as plain programs of this host, for writing suites (`--isolation=none`).
+
+No isolation of any kind: a trial can read and change whatever the user can. The guest program is the same as in a
+machine; it serves a new folder that stands for `/`, so `/workspace/x` is `FOLDER/workspace/x` and only relative paths
+mean the same as in a machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from aegis.errors import SandboxError, SandboxStartError
+from aegis.sandbox import guest
+from aegis.sandbox.base import DriverInfo, Progress, SandboxInfo, Template, TemplateSpec
+from aegis.sandbox.mux import Mux
+from aegis.sandbox.remote import RemoteSandbox
+from aegis.sandbox.setup import run_setup, template_key
+
+START_TIMEOUT_S = 60.0
+
+
+class ProcessDriver:
+    """Makes folders instead of machines. A template does nothing: each trial repeats the set-up steps."""
+
+    def __init__(self, *, jobs: int = 2) -> None:
+        self._jobs = jobs
+        self._live: set[ProcessSandbox] = set()
+        self.info = DriverInfo(
+            driver="process",
+            accel=None,
+            security_boundary=False,
+            isolated_state=False,
+            version=f"Python {sys.version.split()[0]}",
+            note="NO ISOLATION: trials run as plain processes of this host; results say nothing about production",
+        )
+
+    async def __aenter__(self) -> ProcessDriver:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for sandbox in list(self._live):
+            await sandbox.stop()
+
+    async def template(self, spec: TemplateSpec, *, progress: Progress | None = None) -> Template:
+        return Template(key=template_key(spec, "process"), spec=spec, cached=True, build_s=0.0)
+
+    def expect(self, template: Template, remaining: int) -> None:
+        return
+
+    def slots(self, spec: TemplateSpec) -> int:
+        return max(1, os.cpu_count() or 1)
+
+    async def start(self, template: Template) -> ProcessSandbox:
+        begun = time.monotonic()
+        root = Path(tempfile.mkdtemp(prefix="w-"))
+        sandbox: ProcessSandbox | None = None
+        try:
+            (root / "workspace").mkdir()
+            mux, server = await _launch(root)
+            sandbox = ProcessSandbox(mux, server, root, template.spec.env, self._live)
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await mux.hello()
+            await run_setup(sandbox, mux, template.spec, sandbox.env)
+        except BaseException as error:
+            if sandbox is not None:
+                await asyncio.shield(sandbox.stop())
+            shutil.rmtree(root, ignore_errors=True)
+            if isinstance(error, TimeoutError):
+                raise SandboxStartError("the guest program did not answer in time") from None
+            raise
+        sandbox.info = _info((time.monotonic() - begun) * 1000)
+        return sandbox
+
+
+def _info(start_ms: float) -> SandboxInfo:
+    return SandboxInfo(
+        id=uuid.uuid4().hex[:12], driver="process", start_ms=start_ms, restored=False, memory_mib=0, pooled=False
+    )
+
+
+async def _launch(root: Path) -> tuple[Mux, asyncio.subprocess.Process]:
+    ours, theirs = socket.socketpair()
+    try:
+        program = str(Path(guest.__file__).with_name("main.py"))
+        server = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-I",
+            "-S",
+            program,
+            "--folder",
+            str(root),
+            "--link",
+            str(theirs.fileno()),
+            pass_fds=(theirs.fileno(),),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        ours.close()
+        raise SandboxStartError(f"cannot start the guest program: {error}") from None
+    finally:
+        theirs.close()
+    ours.setblocking(False)
+    reader, writer = await asyncio.open_connection(sock=ours)
+    mux = Mux(reader, writer)
+    mux.start()
+    return mux, server
+
+
+class ProcessSandbox(RemoteSandbox):
+    """One folder and the guest program that serves it."""
+
+    def __init__(
+        self,
+        mux: Mux,
+        server: asyncio.subprocess.Process,
+        root: Path,
+        env: Mapping[str, str],
+        live: set[ProcessSandbox],
+    ) -> None:
+        self.env = {**_host_env(), "HOME": str(root / "workspace"), "PWD": str(root / "workspace"), **env}
+        super().__init__(mux, _info(0.0), self.env)
+        self._server = server
+        self._root = root
+        self._live = live
+        live.add(self)
+
+    async def _destroy(self) -> None:
+        """The guest program ends with its connection, and its cradle ends the rest and removes the folder."""
+        self._live.discard(self)
+        try:
+            async with asyncio.timeout(30):
+                await self._server.wait()
+        except TimeoutError:
+            with suppress(ProcessLookupError):
+                self._server.kill()
+            await self._server.wait()
+        await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
+
+
+def _host_env() -> dict[str, str]:
+    """PATH of this host, so that the user's own interpreters are found."""
+    return {"PATH": os.environ.get("PATH", os.defpath)}
+
+
+__all__ = ["ProcessDriver", "SandboxError"]

@@ -1,0 +1,138 @@
+"""A sandbox whose guest program answers over a stream: what all drivers share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+from aegis.errors import SandboxLostError
+from aegis.sandbox import archive
+from aegis.sandbox.base import (
+    MAX_GET_BYTES,
+    MIB,
+    WORKSPACE,
+    Completed,
+    ExitStatus,
+    Process,
+    SandboxInfo,
+)
+from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect, together
+
+TAR_OVERHEAD = 4 * MIB
+KILL_GRACE_S = 30.0
+"""How long a machine may take to end a program's processes before it counts as lost."""
+
+
+class RemoteSandbox:
+    """Fulfils `aegis.sandbox.base.Sandbox` over a `Mux`. Drivers give it the machine to destroy."""
+
+    def __init__(self, mux: Mux, info: SandboxInfo, env: Mapping[str, str]) -> None:
+        self._mux = mux
+        self.info = info
+        self.env = {**DEFAULT_ENV, **env}
+        self._stopped = False
+
+    async def exec(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+        terminal: tuple[int, int] | None = None,
+    ) -> MuxProcess:
+        extra = {"TERM": "xterm-256color"} if terminal else {}
+        return await self._mux.exec(argv, cwd, {**self.env, **extra, **(env or {})}, terminal)
+
+    async def attach(self, name: str) -> MuxProcess:
+        return await self._mux.attach(name)
+
+    async def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        stdin: bytes = b"",
+        cwd: str = WORKSPACE,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+        max_output_bytes: int = MIB,
+    ) -> Completed:
+        process = await self.exec(argv, cwd=cwd, env=env)
+        out, err = _Bounded(max_output_bytes), _Bounded(max_output_bytes)
+
+        async def feed() -> None:
+            await process.write(stdin)
+            await process.close_stdin()
+
+        readers = asyncio.gather(feed(), out.fill(process.stdout()), err.fill(process.stderr()))
+        timed_out = False
+        try:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    status = await process.wait()
+            except TimeoutError:
+                timed_out = True
+            await self._end(process)
+            status = await process.wait()
+            await readers
+        except BaseException:
+            readers.cancel()
+            await asyncio.gather(readers, return_exceptions=True)
+            raise
+        return Completed(status, bytes(out.data), bytes(err.data), out.over or err.over, timed_out)
+
+    async def _end(self, process: Process) -> None:
+        try:
+            async with asyncio.timeout(KILL_GRACE_S):
+                await process.kill()
+        except TimeoutError:
+            raise SandboxLostError(f"the sandbox did not end a program within {KILL_GRACE_S:.0f} s") from None
+
+    async def _operation(self, request: dict[str, object], stdin: bytes, max_bytes: int) -> bytes:
+        process = await self._mux.open(request)
+        try:
+            out, err, status = await collect(process, stdin, max_bytes)
+        finally:
+            await asyncio.shield(self._end(process))
+        check_operation(status, err)
+        return out
+
+    async def put_tar(self, archive: bytes, *, dest: str = "/") -> None:
+        await self._operation({"op": "put", "path": dest}, archive, 0)
+
+    async def get_file(self, path: str, *, max_bytes: int = MAX_GET_BYTES) -> bytes:
+        return await self._operation({"op": "get", "path": path, "max": max_bytes}, b"", max_bytes)
+
+    async def get_tree(
+        self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000
+    ) -> int:
+        limit = max_bytes + TAR_OVERHEAD + 1536 * max_files
+        data = await self._operation({"op": "tree", "path": path}, b"", limit)
+        return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
+
+    async def stop(self) -> None:
+        if not self._stopped:
+            self._stopped = True
+            await together(self._mux.close())
+            await self._destroy()
+
+    async def _destroy(self) -> None:
+        """End the machine itself; drivers override."""
+
+
+class _Bounded:
+    """The beginning of an output; the rest is read and dropped."""
+
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self.over = False
+        self._limit = limit
+
+    async def fill(self, chunks: AsyncIterator[bytes]) -> None:
+        async for chunk in chunks:
+            room = self._limit - len(self.data)
+            self.data += chunk[:room]
+            self.over = self.over or len(chunk) > room
+
+
+__all__ = ["ExitStatus", "RemoteSandbox"]

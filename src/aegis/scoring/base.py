@@ -1,0 +1,78 @@
+"""The contract of a scorer: a trace and the final state of the sandbox in, a score with a reason out.
+
+A scorer lives in a file of its own and registers under the name that suites use (docs/scorers.md). Its
+configuration is checked when the suite is loaded, not when the trial runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aegis.sandbox.base import Sandbox
+from aegis.suite.model import Case
+from aegis.trace import Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One scorer's judgement of one trial."""
+
+    scorer: str
+    passed: bool
+    value: float
+    """0–1; 1.0 or 0.0 for scorers that only pass or fail."""
+    reason: str
+    """One line a person understands without the suite at hand: what was expected, what was found."""
+
+
+class ConfigError(Exception):
+    """A scorer's configuration is wrong. `path` leads to the key inside the configuration (for the line
+    number).
+
+    `others` holds further problems of the same configuration, each as (path, message).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        path: tuple[str | int, ...] = (),
+        *,
+        others: tuple[tuple[tuple[str | int, ...], str], ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.path = path
+        self.others = others
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreContext:
+    """What a scorer may look at."""
+
+    case: Case
+    trace: Trace
+    sandbox: Sandbox
+    """The machine as the agent left it. The agent's processes have been ended; what the agent wrote is
+    untrusted."""
+    check_files: Mapping[str, bytes] = field(default_factory=dict)
+    """Contents of files that the scorer's configuration named (`CheckFiles`), by the path as written."""
+
+
+class Scorer(Protocol):
+    """Registered by name; one instance serves every trial and keeps no state."""
+
+    name: str
+
+    def check(self, config: Any) -> None:
+        """Raise `ConfigError` when the configuration is wrong. Pure: reads no file, starts nothing."""
+
+    def files(self, config: Any) -> tuple[str, ...]:
+        """Paths of files of the suite's folder that scoring will need; loaded with the plan, given in
+        `check_files`."""
+
+    async def score(self, config: Any, context: ScoreContext) -> Score:
+        """Judge. Raises `InfrastructureError` when it could not tell (the trial becomes an `error`); a
+        missing file, a wrong type or a broken database that the agent was to make is a failed score, not an
+        exception."""

@@ -1,0 +1,57 @@
+"""All expectations of a case, judged one after the other on the same machine."""
+
+from __future__ import annotations
+
+from aegis.errors import InfrastructureError, SandboxLostError, UsageError
+from aegis.scoring import registry, usercode
+from aegis.scoring.base import ConfigError, Score, ScoreContext
+from aegis.scoring.words import failed
+from aegis.suite.model import Case, Expectation
+
+
+def needed_files(case: Case) -> tuple[str, ...]:
+    """Paths in the suite's folder whose contents `ScoreContext.check_files` must hold, each once, in
+    order."""
+    paths: dict[str, None] = {}
+    for expectation in case.expect:
+        paths.update(dict.fromkeys(registry.get(expectation.scorer).files(expectation.config)))
+    return tuple(paths)
+
+
+async def score_all(case: Case, context: ScoreContext) -> tuple[Score, ...]:
+    """One score for each expectation, in the suite's order (a `command` may change what later ones see).
+
+    Every scorer is run, whatever the others do. Raises the first `InfrastructureError` after the last one has
+    run: then nobody can tell whether the trial passed."""
+    scores: list[Score] = []
+    errors: list[InfrastructureError] = []
+    for expectation in case.expect:
+        try:
+            scores.append(await _score(expectation, context))
+        except InfrastructureError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return tuple(scores)
+
+
+async def _score(expectation: Expectation, context: ScoreContext) -> Score:
+    name = expectation.scorer
+    try:
+        score = await registry.get(name).score(expectation.config, context)
+    except SandboxLostError as lost:
+        if not lost.by_guest:
+            raise
+        # The check ran what the agent left behind; nothing else in there shuts the machine down.
+        return failed(name, "the machine was shut down from inside while it was judged")
+    except InfrastructureError:
+        raise
+    except (UsageError, ConfigError) as error:
+        raise InfrastructureError(f"the scorer {name!r} cannot be used: {error}") from error
+    except Exception as error:
+        raise InfrastructureError(f"the scorer {name!r} is broken: {usercode.describe(error)}") from error
+    if not isinstance(score, Score):
+        raise InfrastructureError(
+            f"the scorer {name!r} is broken: it gave no Score but a {type(score).__name__}"
+        )
+    return score

@@ -1,0 +1,79 @@
+"""What is checked across values and against the project, once each value by itself is read.
+
+`data` is the document as `keys.SUITE` read it (normalised, possibly with `BAD` in it), `found.document` as
+written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from aegis.suite.keys import LATER_SCORERS
+from aegis.suite.kinds import BAD
+from aegis.suite.paths import source_problem
+from aegis.suite.problems import Problems
+
+CheckExpectation = Callable[[str, Any], Sequence[tuple[tuple[str | int, ...], str]]]
+
+
+def check_name(data: dict[str, Any], path: Path, found: Problems) -> None:
+    """The suite is named as its file."""
+    name = data.get("suite")
+    if isinstance(name, str) and name != path.stem:
+        found.add(("suite",), f"suite: is named {name!r} but its file {path.name!r}: name both alike")
+
+
+def check_ids(data: dict[str, Any], found: Problems) -> None:
+    """No two cases have the same id."""
+    first: dict[str, int] = {}
+    for index, case in _cases(data):
+        name = case.get("id")
+        if isinstance(name, str) and first.setdefault(name, index) != index:
+            file, line = found.locate(("cases", first[name], "id"))
+            found.add(("cases", index, "id"), f"case id {name!r} is used twice (first at {file}:{line})")
+
+
+def check_expectations(data: dict[str, Any], check: CheckExpectation, found: Problems) -> None:
+    """Each scorer exists and takes its configuration."""
+    for index, case in _cases(data):
+        entries = case.get("expect")
+        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if entry is BAD or entry[0] in LATER_SCORERS:
+                continue
+            scorer, config = entry
+            for inside, message in check(scorer, config):
+                found.wrong(("cases", index, "expect", number, scorer, *inside), message)
+
+
+def check_sources(found: Problems, *, base: Path, root: Path) -> None:
+    """Every file of the project that the suite names is there: `sandbox.files` from the root, `world.files`
+    from the suite's folder."""
+    document = found.document
+    for source in _mapping(_mapping(document, "sandbox"), "files"):
+        problem = source_problem(source, base=root, root=root, folder_ok=True)
+        if problem is not None and source:
+            found.wrong(("sandbox", "files", source), problem)
+    cases = document.get("cases")
+    known: dict[str, str | None] = {}
+    for index, case in enumerate(cases if isinstance(cases, list) else ()):
+        for target, source in _mapping(_mapping(case, "world"), "files").items():
+            if not isinstance(source, str) or not source or "\0" in source:
+                continue
+            if source not in known:
+                known[source] = source_problem(source, base=base, root=root, folder_ok=True)
+            if (problem := known[source]) is not None:
+                found.wrong(("cases", index, "world", "files", target), problem)
+
+
+def _cases(data: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    cases = data.get("cases")
+    for index, case in enumerate(cases if isinstance(cases, list) else ()):
+        if case is not BAD:
+            yield index, case
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    inner = value.get(key) if isinstance(value, dict) else None
+    return inner if isinstance(inner, dict) else {}

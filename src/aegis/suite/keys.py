@@ -1,0 +1,266 @@
+"""The suite format: every key, what it takes, and what editors say about it. docs/suite.md is the same for
+people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aegis.suite.kinds import (
+    BAD,
+    Choice,
+    Converted,
+    Duration,
+    Integer,
+    Key,
+    ListOf,
+    MapOf,
+    Schema,
+    Section,
+    Size,
+    Text,
+)
+from aegis.suite.paths import EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN, guest_path
+from aegis.suite.problems import Path, Problems
+from aegis.suite.units import describe
+
+MIB = 1024 * 1024
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+LATER_SCORERS = ("judge", "request", "tool_calls", "resilience", "mail", "http", "processes", "unchanged")
+"""Scorers of the format that this version refuses. One that works must not stand here."""
+
+_NAME = Text(
+    "a name of letters, digits, '.', '_' and '-' (at most 100, beginning with a letter or digit)", NAME
+)
+_VARIABLE = Text("the name of an environment variable", re.compile(r"[A-Za-z_][A-Za-z0-9_]*"))
+_COMMANDS = ListOf(Text("a shell command"), "a list of shell commands")
+_GUEST_PATH = Converted(guest_path, EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN)
+_SOURCE = Text("a path in the project")
+_ENV = MapOf(_VARIABLE, Text("text", may_be_empty=True), "a mapping of environment variables")
+_DESCRIPTION = Text("text", may_be_empty=True, any_character=True)
+_TRIALS = Integer(1, 1000)
+_TIMEOUT = Duration(1.0, 24 * 3600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Expect:
+    """A non-empty list of one-key mappings, scorer → its configuration. Reads to a list of (scorer,
+    configuration)."""
+
+    scorers: tuple[str, ...] = ()
+    """For the schema only: the loader asks whoever knows the scorers."""
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if not isinstance(value, list) or not value:
+            hint = "" if value else ": a case that checks nothing cannot fail"
+            problems.wrong(path, f"expected a list such as [{{answer: refund}}], got {describe(value)}{hint}")
+            return BAD
+        return [self._entry(entry, (*path, index), problems) for index, entry in enumerate(value)]
+
+    def _entry(self, entry: Any, path: Path, problems: Problems) -> Any:
+        if not isinstance(entry, dict) or len(entry) != 1:
+            got = f"{len(entry)} keys" if isinstance(entry, dict) and entry else describe(entry)
+            hint = " (begin each scorer with '- ')" if isinstance(entry, dict) and entry else ""
+            problems.wrong(path, f"expected one scorer such as {{answer: refund}}, got {got}{hint}")
+            return BAD
+        ((scorer, config),) = entry.items()
+        if scorer in LATER_SCORERS:
+            problems.add((*path, scorer), f"not yet supported: scorer {scorer!r} in {problems.where(path)}")
+        return scorer, config
+
+    def schema(self) -> Schema:
+        entry: Schema = {"type": "object", "minProperties": 1, "maxProperties": 1}
+        entry["properties"] = {
+            name: {"description": f"Scorer `{name}` (docs/scorers.md)"} for name in self.scorers
+        }
+        entry["additionalProperties"] = False
+        return {"type": "array", "minItems": 1, "items": entry}
+
+
+AGENT = Section(
+    (
+        Key(
+            "command",
+            Text("a shell command"),
+            "Shell command that starts the agent in /workspace of a fresh sandbox; "
+            "for protocol python: module:function",
+            required=True,
+        ),
+        Key(
+            "protocol",
+            Choice("protocol", ("text", "jsonl", "python"), later=("chat", "acp")),
+            "How turns reach the agent: text (standard input and output, one process), "
+            "jsonl (one JSON object a line), python (a function)",
+            default="text",
+        ),
+        Key("env", _ENV, "Environment variables of the agent"),
+    ),
+    later=("secrets",),
+)
+
+SANDBOX = Section(
+    (
+        Key(
+            "image",
+            Text("an image: debian, a path to an image file, oci:NAME or oci-layout:PATH"),
+            "What the sandbox starts from: debian (built in), a path to an image file, oci:NAME or "
+            "oci-layout:PATH",
+            default="debian",
+        ),
+        Key(
+            "memory",
+            Size(64 * MIB, 256 * 1024 * MIB),
+            "Memory of each sandbox, 64MiB to 256GiB",
+            default="512MiB",
+        ),
+        Key("cpus", Integer(1, 16), "Processors of each sandbox", default=1),
+        Key(
+            "files",
+            MapOf(_SOURCE, _GUEST_PATH, "a mapping of project paths to sandbox paths"),
+            "Files and folders of the project → where they lie in the sandbox",
+        ),
+        Key(
+            "setup", _COMMANDS, "Shell commands run once, before the sandbox is snapshotted; each must exit 0"
+        ),
+        Key("env", _ENV, "Environment variables of everything that runs in the sandbox"),
+    ),
+    later=("services",),
+)
+
+WORLD = Section(
+    (
+        Key(
+            "files",
+            MapOf(_GUEST_PATH, _SOURCE, "a mapping of sandbox paths to source files"),
+            "Sandbox path → source file or folder, relative to the suite file's folder",
+        ),
+        Key("run", _COMMANDS, "Shell commands run in /workspace before the agent starts; each must exit 0"),
+    ),
+    later=("clock",),
+)
+
+TURN = Section(
+    (
+        Key(
+            "user",
+            Text("a message", any_character=True),
+            "What the user says",
+            required=True,
+            alternative="simulate",
+        ),
+    ),
+    later=("simulate",),
+)
+
+
+def case_section(scorers: tuple[str, ...] = ()) -> Section:
+    return Section(
+        (
+            Key("id", _NAME, "Unique name of the case; goes into reports and file names", required=True),
+            Key("tags", ListOf(_NAME, "a list of tags", unique=True), "Words to select cases by"),
+            Key("description", _DESCRIPTION, "For people"),
+            Key(
+                "input",
+                Text("a message", any_character=True),
+                "What the agent is told; a conversation of one message",
+            ),
+            Key(
+                "conversation",
+                ListOf(TURN, "a list of messages such as [{user: Hello}]", min_items=1),
+                "What the agent is told, message by message",
+            ),
+            Key("world", WORLD, "What the case starts in, on top of the sandbox"),
+            Key(
+                "expect",
+                Expect(scorers),
+                "What must be true afterwards: a list of scorers, all of which must pass",
+                required=True,
+                if_missing=": a case that checks nothing cannot fail",
+            ),
+            Key("trials", _TRIALS, "How often this case runs, instead of the suite's trials"),
+            Key(
+                "timeout",
+                _TIMEOUT,
+                "Time for one trial of this case (1s to 24h), instead of the suite's timeout",
+            ),
+        ),
+        later=("faults", "stress", "collect"),
+        one_of=("input", "conversation"),
+    )
+
+
+BULK = Section(
+    (
+        Key(
+            "jsonl",
+            Text("a path to a JSONL file"),
+            "File with one case a line, relative to the suite file",
+            required=True,
+        ),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cases:
+    """A list of cases, or `{jsonl: FILE}`, which reads to a dict: the loader has the file."""
+
+    case: Section
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if isinstance(value, dict):
+            return BULK.read(value, path, problems)
+        if not isinstance(value, list) or not value:
+            problems.wrong(path, f"expected a list of cases or {{jsonl: FILE}}, got {describe(value)}")
+            return BAD
+        return [self._case(item, (*path, index), problems) for index, item in enumerate(value)]
+
+    def _case(self, item: Any, path: Path, problems: Problems) -> Any:
+        if isinstance(item, dict) and "jsonl" in item:
+            problems.add(
+                path,
+                "cases is a list of cases or {jsonl: FILE}, not a mixture: "
+                "move these cases into the JSONL file",
+            )
+            return BAD
+        return self.case.read(item, path, problems)
+
+    def schema(self) -> Schema:
+        cases: Schema = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/case"}}
+        return {"anyOf": [cases, BULK.schema()]}
+
+
+CASE = case_section()
+
+
+def suite_section(case: Section = CASE) -> Section:
+    return Section(
+        (
+            Key("suite", _NAME, "Name of the suite: the file's name without .yaml", required=True),
+            Key("description", _DESCRIPTION, "For people"),
+            Key("agent", AGENT, "The program under test", required=True),
+            Key("sandbox", SANDBOX, "The machine that each trial gets"),
+            Key("trials", _TRIALS, "How often each case runs", default=1),
+            Key("timeout", _TIMEOUT, "Time for one trial, 1s to 24h", default="120s"),
+            Key("cases", Cases(case), "The cases, or {jsonl: FILE}", required=True),
+        ),
+        later=("network", "faults", "stress", "world", "collect"),
+    )
+
+
+SUITE = suite_section()
+
+
+def json_schema(scorer_names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of a suite file, for editors. What needs other files (that sources exist,
+    that ids are unique, that the name is the file's, what a scorer takes) only the loader checks."""
+    case = case_section(tuple(scorer_names))
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Aegis suite",
+        "description": "evals/NAME.yaml: the cases of a suite and the agent that they try",
+        **suite_section(case).schema(),
+        "$defs": {"case": {"description": "One task and what must be true after it", **case.schema()}},
+    }

@@ -1,0 +1,76 @@
+"""The example project in real virtual machines: it passes; with its defect switched on it fails."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from e2e_command import CHECKOUT, DEADLINE_S, Aegis, environment, outcomes, read_json
+
+pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.timeout(2 * DEADLINE_S)]
+
+RUN = (
+    "eval",
+    "run",
+    "--suite",
+    "production-v2",
+    "--isolation=vm",
+    "--fail-under",
+    "95",
+    "--json",
+    "out.json",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    copied = tmp_path / "support-agent"
+    shutil.copytree(
+        CHECKOUT / "examples" / "support-agent",
+        copied,
+        ignore=shutil.ignore_patterns(".aegis", "__pycache__"),
+    )
+    return copied
+
+
+def test_it_passes(aegis: Aegis, project: Path) -> None:
+    ran = aegis(*RUN, cwd=project)
+    assert ran.code == 0, ran
+    assert ran.last_line.startswith("RESULT: PASS"), ran
+    document = read_json(project / "out.json")
+    assert document["isolation"]["driver"] in ("qemu", "firecracker")
+    assert len(document["trials"]) == document["counts"]["planned"] == document["counts"]["passed"]
+    assert {trial["number"] for trial in document["trials"]} == {1, 2, 3}
+
+
+def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path) -> None:
+    ran = aegis(*RUN, "--trials", "1", "--env", "REFUND_BUG=1", cwd=project)
+    assert ran.code == 1, ran
+    assert ran.last_line.startswith("RESULT: BELOW_THRESHOLD"), ran
+    by_case = outcomes(read_json(project / "out.json"))
+    assert [case for case, trials in by_case.items() if trials != ["passed"]] == ["already-refunded"]
+    assert "already-refunded" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        "print(aegis.eval.run(suite='production-v2', sandbox=True).verdict)",
+        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True)).verdict)",
+    ],
+    ids=["run", "arun"],
+)
+def test_from_python(project: Path, program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import asyncio, aegis; {program}"],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        encoding="utf-8",
+        timeout=DEADLINE_S,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "PASS"

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.run_records import CONFIG, RUN_ID, run_record, trial_record
+
+from aegis.errors import LedgerError
+from aegis.results.document import MAX_ANSWER_CHARS, build, schema, to_json, validate
+from aegis.results.records import OUTCOMES
+from aegis.results.verdict import EXIT_CODES
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+TRIALS = [
+    trial_record(number=1),
+    trial_record(number=2, outcome="failed", reason="answer: no amount"),
+    trial_record("cancel", outcome="timeout", reason="no answer within 120 s", variant="bloated-tools"),
+    trial_record("cancel", number=2, outcome="error", reason="no machine", sandbox=None, trace=None),
+    trial_record("cancel", number=3, outcome=None),
+]
+
+
+def test_document_of_a_mixed_run() -> None:
+    document = build(run_record(), TRIALS, duration_s=12.5)
+    validate(document)
+    assert list(document) == [
+        "schema", "run_id", "suite", "verdict", "exit_code", "pass_rate", "fail_under", "counts", "isolation",
+        "baseline", "regressions", "started_at", "duration_s", "fingerprint", "git", "seed", "trials",
+    ]  # fmt: skip
+    assert document["schema"] == "aegis.run/1"
+    assert document["run_id"] == RUN_ID
+    assert document["counts"] == {
+        "planned": 5, "passed": 1, "failed": 1, "timeout": 1, "error": 1, "cancelled": 1
+    }  # fmt: skip
+    assert document["pass_rate"] == pytest.approx(1 / 3)
+    assert (document["verdict"], document["exit_code"], document["fail_under"]) == ("BELOW_THRESHOLD", 1, 95)
+    assert document["isolation"] == {"driver": "qemu", "accel": "tcg", "security_boundary": False}
+    assert document["git"] == CONFIG["git"]
+    assert (document["baseline"], document["regressions"]) == (None, [])
+    assert (document["duration_s"], document["started_at"]) == (12.5, CONFIG["started_at"])
+    assert document["trials"][0] == {
+        "case": "refund",
+        "variant": "baseline",
+        "number": 1,
+        "outcome": "passed",
+        "reason": "",
+        "scores": [{"scorer": "answer", "passed": True, "value": 1.0, "reason": "contains 'refund'"}],
+        "answer": "Your refund is on its way.",
+        "turns": 1,
+        "duration_s": 1.5,
+        "sandbox": {"driver": "qemu", "start_ms": 210.5, "restored": True, "memory_mib": 256},
+        "usage": {
+            "input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": 2
+        },
+        "faults": [],
+        "exchanges": 0,
+        "trace": "a" * 64,
+        "attempts": 1,
+    }  # fmt: skip
+    assert document["trials"][3]["sandbox"] is None
+    not_run = document["trials"][4]
+    assert (not_run["outcome"], not_run["reason"], not_run["attempts"]) == ("cancelled", "not run", 0)
+
+
+def test_run_that_says_nothing_about_itself() -> None:
+    document = build(run_record(config={}), [])
+    validate(document)
+    assert (document["verdict"], document["fail_under"], document["pass_rate"]) == ("INCONCLUSIVE", 100, None)
+    assert (document["git"], document["fingerprint"], document["seed"]) == (None, None, None)
+    assert document["started_at"] == run_record().created_at
+    assert document["isolation"]["security_boundary"] is False
+
+
+def test_trace_that_is_embedded_gives_answer_turns_and_tool_calls() -> None:
+    trace = {
+        "turns": [
+            {"user": "Hi", "answer": "Hello", "duration_s": 0.1},
+            {"user": "Refund", "answer": "Done", "duration_s": 0.1},
+        ],
+        "tool_calls": [{"name": "refund", "arguments": {}}],
+    }
+    record = trial_record()
+    assert record.result is not None
+    for key in ("answer", "turns", "usage"):
+        del record.result[key]
+    record.result["trace"] = trace
+    entry = build(run_record(), [record])["trials"][0]
+    assert (entry["answer"], entry["turns"], entry["trace"]) == ("Done", 2, None)
+    assert entry["usage"]["tool_calls"] == 1
+
+
+def test_result_with_the_least_is_enough() -> None:
+    record = trial_record()
+    assert record.result is not None
+    record.result.clear()
+    validate(build(run_record(), [record]))
+
+
+def test_long_answers_are_cut_and_say_so() -> None:
+    answer = build(run_record(), [trial_record(answer="x" * (MAX_ANSWER_CHARS + 5))])["trials"][0]["answer"]
+    assert answer.endswith("x… (5 more characters in the trace)")
+
+
+def test_numbers_that_json_lacks_are_replaced() -> None:
+    score = {"scorer": "mine", "passed": False, "value": math.nan, "reason": "?"}
+    document = build(run_record(), [trial_record(scores=[score], duration_s=math.inf)])
+    assert document["trials"][0]["scores"][0]["value"] == 0.0
+    assert json.loads(to_json(document)) == document
+
+
+def test_json_file_carries_what_agents_write() -> None:
+    document = build(run_record(), [trial_record(answer='ü \x00 \ud800 \udfff 🙂 \\ "')])
+    assert json.loads(to_json(document).decode("utf-8")) == document
+    assert "ü" in to_json(document).decode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "place"),
+    [
+        (("verdict",), "GREAT", "verdict"),
+        (("exit_code",), 0, "exit_code"),
+        (("schema",), "aegis.run/2", "schema"),
+        (("surprise",), 1, "document"),
+        (("counts", "lost"), 1, "counts"),
+        (("started_at",), "yesterday", "started_at"),
+        (("started_at",), "2026-11-23T10:00:00", "started_at"),
+        (("trials", 0, "outcome"), None, "trials/0/outcome"),
+        (("trials", 0, "trace"), "xyz", "trials/0/trace"),
+        (("trials", 1, "scores", 0, "passed"), "no", "trials/1/scores/0/passed"),
+    ],
+)
+def test_validate_names_the_place(path: tuple[Any, ...], value: Any, place: str) -> None:
+    document = copy.deepcopy(build(run_record(), TRIALS))
+    target = document
+    for key in path[:-1]:
+        target = target[key]
+    target[path[-1]] = value
+    with pytest.raises(LedgerError, match=f"(: |; ){place}: "):
+        validate(document)
+
+
+@pytest.mark.parametrize("key", sorted(build(run_record(), TRIALS)))
+def test_every_key_is_required(key: str) -> None:
+    document = build(run_record(), TRIALS)
+    del document[key]
+    with pytest.raises(LedgerError, match=f"'{key}' is a required property"):
+        validate(document)
+
+
+outcomes = st.lists(st.none() | st.sampled_from(OUTCOMES), max_size=12)
+thresholds = st.none() | st.integers(0, 100) | st.floats(0, 100)
+
+
+@settings(deadline=None)
+@given(outcomes, thresholds, st.text(max_size=50))
+def test_builder_and_schema_agree(found: list[str | None], fail_under: float | None, text: str) -> None:
+    trials = [
+        trial_record(number=number, outcome=outcome, reason=text, answer=text)
+        for number, outcome in enumerate(found, 1)
+    ]
+    document = build(run_record(config=CONFIG | {"fail_under": fail_under}), trials)
+    validate(document)
+    assert document["exit_code"] == EXIT_CODES[document["verdict"]]
+    counts = dict(document["counts"])
+    assert counts.pop("planned") == sum(counts.values()) == len(trials)
+
+
+def test_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    for place, properties, node in objects(schema()):
+        assert node["additionalProperties"] is False, place
+        assert sorted(node["required"]) == sorted(properties), place
+
+
+def objects(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """(place, properties, schema) of every object type with properties of its own."""
+    if isinstance(node, dict):
+        if "properties" in node and "type" in node:
+            yield place, node["properties"], node
+        for key, value in node.items():
+            if key not in ("allOf",):
+                yield from objects(value, f"{place}/{key}")
+
+
+def test_every_property_is_documented() -> None:
+    page = (DOCS / "run-document.md").read_text("utf-8")
+    documented = set(re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE))
+    names = set()
+    for place, properties, _ in objects(schema()):
+        prefix = place.rpartition("/")[2]
+        prefix = "" if prefix in ("", "$defs") else f"{prefix}."
+        names |= {prefix + name for name in properties}
+    assert documented == names
+
+
+def test_example_in_the_docs_is_valid() -> None:
+    page = (DOCS / "run-document.md").read_text("utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    validate(json.loads(example))
+
+
+def test_every_verdict_and_exit_code_is_documented() -> None:
+    page = (DOCS / "exit-codes.md").read_text("utf-8")
+    for word, code in EXIT_CODES.items():
+        assert re.search(rf"^\| {code} \|.*`{word}`", page, re.MULTILINE), word
+    codes = {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+    assert codes == {0, 1, 2, 3, 4, 5, 130}
+
+
+def test_exit_codes_of_errors_are_documented() -> None:
+    import aegis.errors
+
+    page = (DOCS / "exit-codes.md").read_text("utf-8")
+    for name, item in vars(aegis.errors).items():
+        if isinstance(item, type) and issubclass(item, aegis.errors.AegisError):
+            assert re.search(rf"^\| {item.exit_code} \|", page, re.MULTILINE), name

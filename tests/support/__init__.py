@@ -1,0 +1,1 @@
+"""Fakes for tests. They keep the contracts of what they stand for."""

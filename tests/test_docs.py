@@ -1,0 +1,178 @@
+"""The documentation names everything there is, and nothing that there isn't."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from aegis import agents, errors
+from aegis.cli import main
+from aegis.results.verdict import EXIT_CODES
+from aegis.scoring import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")])
+DOCS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_FENCE = re.compile(r"^```.*?^```", re.M | re.S)
+_BUILT_IN_OPTIONS = {"--help"}
+
+
+def page_id(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def commands(
+    group: click.Command = main, words: tuple[str, ...] = ("aegis",)
+) -> Iterator[tuple[str, click.Command]]:
+    """Every command with its whole name, groups included."""
+    yield " ".join(words), group
+    if isinstance(group, click.Group):
+        context = click.Context(group)
+        for name in group.list_commands(context):
+            command = group.get_command(context, name)
+            if command is not None and not command.hidden:
+                yield from commands(command, (*words, name))
+
+
+COMMANDS = dict(commands())
+
+
+def options(command: click.Command) -> set[str]:
+    """Long and short names of the visible options."""
+    shown = (item for item in command.params if isinstance(item, click.Option) and not item.hidden)
+    return {name for item in shown for name in (*item.opts, *item.secondary_opts)} - _BUILT_IN_OPTIONS
+
+
+def named(word: str, text: str) -> bool:
+    """Whether the text holds the word by itself, not as a part of a longer one."""
+    return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
+
+
+def section(text: str, heading: str) -> str:
+    """From the heading that holds these words in back quotes to the next heading."""
+    match = re.search(rf"^#+ `{re.escape(heading)}`.*?(?=^#+ |\Z)", text, re.M | re.S)
+    return match.group(0) if match else ""
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, command in COMMANDS.items() if not isinstance(command, click.Group)]
+)
+def test_every_command_has_a_section_that_names_each_option(name: str) -> None:
+    text = section(page("cli.md"), name)
+    assert text, f"docs/cli.md has no heading `{name}`"
+    assert sorted(option for option in options(COMMANDS[name]) if not named(option, text)) == []
+
+
+def test_no_section_is_about_a_command_that_does_not_exist() -> None:
+    headings = re.findall(r"^#+ `(aegis[^`]*)`", page("cli.md"), re.M)
+    assert sorted(set(headings) - set(COMMANDS)) == []
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_scorer_is_documented(name: str) -> None:
+    assert f"`{name}`" in page("scorers.md")
+
+
+@pytest.mark.parametrize("name", agents.protocols())
+def test_every_protocol_is_documented(name: str) -> None:
+    assert f"`{name}`" in page("agents.md")
+
+
+def error_classes(base: type[errors.AegisError] = errors.AegisError) -> list[type[errors.AegisError]]:
+    return [base, *(found for child in base.__subclasses__() for found in error_classes(child))]
+
+
+@pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
+def test_every_error_is_documented_with_its_exit_code(error: type[errors.AegisError]) -> None:
+    rows = [line for line in page("exit-codes.md").splitlines() if f"`{error.__name__}`" in line]
+    assert rows, f"docs/exit-codes.md does not name {error.__name__}"
+    assert any(named(str(error.exit_code), row) for row in rows)
+
+
+@pytest.mark.parametrize(("verdict", "code"), [*EXIT_CODES.items(), ("interrupted", 130)])
+def test_every_verdict_is_documented_with_its_exit_code(verdict: str, code: int) -> None:
+    rows = [line for line in page("exit-codes.md").splitlines() if verdict in line]
+    assert any(named(str(code), row) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "not-found",
+        "not-executable",
+        "is-directory",
+        "too-large",
+        "permission",
+        "no-space",
+        "bad-request",
+        "failed",
+    ],
+)
+def test_every_guest_error_code_is_documented(code: str) -> None:
+    assert code in (errors.GuestOperationError.__doc__ or "")
+    assert f"`{code}`" in page("guest-protocol.md")
+
+
+def anchors(path: Path) -> set[str]:
+    """The fragment of each heading, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", _FENCE.sub("", path.read_text(encoding="utf-8")), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_id)
+def test_every_relative_link_leads_somewhere(path: Path) -> None:
+    broken = []
+    for target in _LINK.findall(_FENCE.sub("", path.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, fragment = target.partition("#")
+        place = (path.parent / name).resolve() if name else path
+        if not place.exists() or (fragment and fragment not in anchors(place)):
+            broken.append(target)
+    assert broken == []
+
+
+def shown_commands() -> list[tuple[str, str]]:
+    """Every line of a code block that calls `aegis`, with its page."""
+    found = []
+    for path in PAGES:
+        for block in _FENCE.findall(path.read_text(encoding="utf-8")):
+            for line in re.findall(r"^(?:\$ )?(aegis .+)$", block, re.M):
+                found.append((page_id(path), line))
+    return found
+
+
+@pytest.mark.parametrize(("place", "line"), shown_commands())
+def test_every_command_shown_exists(place: str, line: str) -> None:
+    words = shlex.split(line, comments=True)
+    name = words.pop(0)
+    while words and f"{name} {words[0]}" in COMMANDS:
+        name = f"{name} {words.pop(0)}"
+    command = COMMANDS[name]
+    assert not isinstance(command, click.Group) or words[:1] in ([], ["--version"], ["--help"]), (
+        f"no command: {line}"
+    )
+    used = {word.partition("=")[0] for word in words if word.startswith("-") and word != "-"}
+    assert used - _BUILT_IN_OPTIONS <= options(command), f"{place}: {line}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = page("index.md")
+    missing = [path.name for path in (ROOT / "docs").glob("*.md") if f"]({path.name})" not in index]
+    assert sorted(set(missing) - {"index.md"}) == []
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"\b(?:scripts|benchmarks)/\w+(?:\.\w+)?", DOCS))))
+def test_every_script_named_exists(script: str) -> None:
+    assert (ROOT / script).exists()
