@@ -6,50 +6,28 @@ result = aegis.eval.run(suite="production-v2")
 result.verdict, result.pass_rate, result.cases["refund-within-policy"].trials
 ```
 
-Public names: `run`, `arun`, `resume`, `aresume`, `plan`, `EvalResult`, `CaseResult`, `Plan`, `new_run_id`.
+Public names: `run`, `arun`, `resume`, `aresume`, `plan`, `EvalResult`, `CaseResult`, `Plan`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 from collections.abc import Coroutine, Mapping
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aegis._eval import prepare
-from aegis._eval.gitinfo import git_info
+from aegis._eval import dryrun
+from aegis._eval import resume as resuming
+from aegis._eval import start as starting
+from aegis._eval.dryrun import Plan
 from aegis._eval.outcome import CaseResult, EvalResult
 from aegis._eval.outputs import Outputs
-from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
-from aegis._eval.request import Isolation, RunRequest, check_limits, isolation_of
-from aegis._eval.session import Job, Setting, conclude, execute, image_identity, new_run_id, utc_now
-from aegis.engine.fingerprint import fingerprint
-from aegis.engine.spec import PlannedTrial
-from aegis.errors import SuiteError, UsageError
-from aegis.results import Ledger, RunRecord
-from aegis.sandbox.base import DriverInfo
-from aegis.suite import find_project
+from aegis._eval.request import Isolation, RunRequest, isolation_of
+from aegis.errors import UsageError
 
-__all__ = ["CaseResult", "EvalResult", "Plan", "aresume", "arun", "new_run_id", "plan", "resume", "run"]
+__all__ = ["CaseResult", "EvalResult", "Plan", "aresume", "arun", "plan", "resume", "run"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a run would do (`aegis eval run --dry-run`)."""
-
-    source: Source
-    prepared: Prepared
-    trials: tuple[PlannedTrial, ...]
-    """In the order of the run."""
-    seed: int
-    files_bytes: int
-    """Size of the archive that would go into the template."""
 
 
 def run(
@@ -88,8 +66,27 @@ def run(
     The verdict is in the result, also when it is not PASS. Raises `SuiteError`, `UsageError`,
     `NothingSelectedError`, and `InfrastructureError` when no trial could be run at all.
     """
-    request = _request(locals())
-    return _block(_arun(request, Outputs(json_path, junit_path), show=progress), "arun")
+    work = arun(
+        suite,
+        sandbox=sandbox,
+        isolation=isolation,
+        trials=trials,
+        fail_under=fail_under,
+        seed=seed,
+        jobs=jobs,
+        keyword=keyword,
+        last_failed=last_failed,
+        retries=retries,
+        timeout_s=timeout_s,
+        env=env,
+        vmm=vmm,
+        require_kvm=require_kvm,
+        project=project,
+        json_path=json_path,
+        junit_path=junit_path,
+        progress=progress,
+    )
+    return _block(work, "arun")
 
 
 async def arun(
@@ -120,8 +117,24 @@ async def arun(
     `handle_signals`: in the main thread, SIGINT lets running trials finish and a second one, or SIGTERM,
     stops them; the result is then `interrupted`. A signal before the first trial raises `KeyboardInterrupt`.
     """
-    request = _request(locals())
-    return await _arun(request, Outputs(json_path, junit_path), show=progress, handle_signals=handle_signals)
+    request = RunRequest(
+        suite=suite,
+        isolation=isolation_of(isolation or ("vm" if sandbox else "none")),
+        trials=trials,
+        fail_under=fail_under,
+        seed=seed,
+        jobs=jobs,
+        keyword=keyword,
+        last_failed=last_failed,
+        retries=retries,
+        timeout_s=timeout_s,
+        env=dict(env or {}),
+        vmm=vmm,
+        require_kvm=require_kvm,
+        project=project,
+    )
+    outputs = Outputs(json_path, junit_path)
+    return await starting.start(request, outputs, show=progress, handle_signals=handle_signals)
 
 
 def resume(
@@ -165,168 +178,41 @@ async def aresume(
     handle_signals: bool = False,
 ) -> EvalResult:
     """As `resume`, for asynchronous code; `handle_signals` as in `arun`."""
-    check_limits(jobs=jobs, retries=retries or 0)
-    outputs = Outputs(json_path, junit_path)
-    outputs.check()
-    found = find_project(Path(project or "."))
-    with closing(Ledger(found.root / LEDGER_FOLDER)) as ledger:
-        record = ledger.run(run_id)
-        missing = ledger.missing(record.run_id)
-        if not missing and record.document is not None:
-            outputs.write(record.document)
-            return EvalResult(record.document)
-        job = _resumed(record, missing, found.root, ledger, jobs=jobs, retries=retries)
-        if not missing:
-            ledger.claim_run(job.run_id)
-            return conclude(job, outputs, job.earlier_s)
-        note = _changed_since(record, job.prepared, found.root)
-        return await execute(job, outputs, show=progress, handle_signals=handle_signals, notes=note)
+    return await resuming.resume(
+        run_id,
+        Outputs(json_path, junit_path),
+        jobs=jobs,
+        retries=retries,
+        project=project,
+        show=progress,
+        handle_signals=handle_signals,
+    )
 
 
-def plan(request: RunRequest) -> Plan:
-    """What `run` with these arguments would do. Reads the project; writes and starts nothing."""
-    request.check()
-    source = prepare.find(request)
-    failed = _failed_before(request, source)
-    trials, seed = prepare.choose(request, source.suite, failed)
-    measured = _Measure()
-    prepared = prepare.read_files(source, measured, request.timeout_s)
-    size = measured.sizes.get(prepared.recipe.files or "", 0)
-    return Plan(source, prepared, trials, seed, size)
-
-
-async def _arun(
-    request: RunRequest, outputs: Outputs, *, show: bool, handle_signals: bool = False
-) -> EvalResult:
-    request.check()
-    outputs.check()
-    source = prepare.find(request)
-    failed = _failed_before(request, source)
-    trials, seed = prepare.choose(request, source.suite, failed)
-    with closing(Ledger(source.project.root / LEDGER_FOLDER)) as ledger:
-        prepared = prepare.read_files(source, ledger.blobs, request.timeout_s)
-        setting = Setting(
-            isolation=request.isolation,
-            vmm=request.vmm,
-            require_kvm=request.require_kvm,
-            jobs=request.jobs,
-            retries=request.retries,
-            seed=seed,
-        )
-        run_id = new_run_id()
-
-        def begin(info: DriverInfo) -> None:
-            config = _config(request, source, prepared, setting, ledger, info)
-            record = RunRecord(run_id, source.suite.suite, "running", config["started_at"], config)
-            ledger.create_run(record, trials)
-
-        job = Job(run_id, source.project.root, prepared, trials, setting, ledger, begin)
-        return await execute(job, outputs, show=show, handle_signals=handle_signals)
-
-
-def _request(arguments: Mapping[str, Any]) -> RunRequest:
-    isolation = arguments["isolation"] or ("vm" if arguments["sandbox"] else "none")
-    names = RunRequest.__dataclass_fields__.keys() - {"isolation", "env"}
-    values = {name: arguments[name] for name in names}
-    return RunRequest(isolation=isolation_of(isolation), env=dict(arguments["env"] or {}), **values)
-
-
-def _failed_before(request: RunRequest, source: Source) -> set[str] | None:
-    if not request.last_failed:
-        return None
-    return prepare.last_failed(source.project.root / LEDGER_FOLDER, source.suite.suite)
-
-
-def _config(
-    request: RunRequest,
-    source: Source,
-    prepared: Prepared,
-    setting: Setting,
-    ledger: Ledger,
-    info: DriverInfo,
-) -> dict[str, Any]:
-    """What the ledger keeps of a run; the suite itself is a blob, as it may be large."""
-    image = image_identity(setting, prepared.recipe.image, source.project.root)
-    content = json.dumps(prepared.to_json(), separators=(",", ":")).encode("ascii")
-    return {
-        "content": ledger.blobs.put(content),
-        "suite_path": str(source.path),
-        "requested": {
-            "isolation": setting.isolation,
-            "vmm": setting.vmm,
-            "require_kvm": setting.require_kvm,
-            "jobs": setting.jobs,
-            "retries": setting.retries,
-        },
-        "env": dict(request.env),
-        "fail_under": request.fail_under,
-        "seed": setting.seed,
-        "isolation": {
-            "driver": info.driver,
-            "accel": info.accel,
-            "security_boundary": info.security_boundary,
-            "isolated_state": info.isolated_state,
-            "version": info.version,
-        },
-        "git": git_info(source.project.root),
-        "fingerprint": fingerprint(source.suite, prepared.files, image=image, isolation=setting.isolation),
-        "started_at": utc_now(),
-    }
-
-
-def _resumed(
-    record: RunRecord,
-    missing: list[tuple[str, str, int]],
-    root: Path,
-    ledger: Ledger,
+def plan(
+    suite: str | Path | None = None,
     *,
-    jobs: int | None,
-    retries: int | None,
-) -> Job:
-    requested = record.config["requested"]
-    setting = Setting(
-        isolation=isolation_of(requested["isolation"]),
-        vmm=requested["vmm"],
-        require_kvm=requested["require_kvm"],
-        jobs=requested["jobs"] if jobs is None else jobs,
-        retries=requested["retries"] if retries is None else retries,
-        seed=record.config["seed"],
+    trials: int | None = None,
+    seed: int | None = None,
+    keyword: str | None = None,
+    last_failed: bool = False,
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+    project: str | Path | None = None,
+) -> Plan:
+    """What `run` with these arguments would do. Reads the project; writes and starts nothing. Raises like
+    `run`."""
+    request = RunRequest(
+        suite=suite,
+        trials=trials,
+        seed=seed,
+        keyword=keyword,
+        last_failed=last_failed,
+        timeout_s=timeout_s,
+        env=dict(env or {}),
+        project=project,
     )
-    return Job(
-        run_id=record.run_id,
-        root=root,
-        prepared=Prepared.from_json(json.loads(ledger.blobs.get(record.config["content"]))),
-        plan=tuple(PlannedTrial(*trial) for trial in missing),
-        setting=setting,
-        ledger=ledger,
-        begin=lambda info: _claim(record, info, ledger),
-        earlier_s=(record.document or {}).get("duration_s", 0.0),
-    )
-
-
-def _claim(record: RunRecord, info: DriverInfo, ledger: Ledger) -> None:
-    before = record.config["isolation"]
-    if (info.driver, info.accel) != (before["driver"], before["accel"]):
-        was, now = (f"{driver}/{accel or '-'}" for driver, accel in _kinds(before, info))
-        raise UsageError(
-            f"run {record.run_id} was begun on {was} and would go on on {now}: one run has one kind of machine",
-            fix="resume it where it was begun, or start a new run",
-        )
-    ledger.claim_run(record.run_id)
-
-
-def _kinds(before: Mapping[str, Any], info: DriverInfo) -> tuple[tuple[str, str | None], ...]:
-    return (before["driver"], before["accel"]), (info.driver, info.accel)
-
-
-def _changed_since(record: RunRecord, prepared: Prepared, root: Path) -> list[str]:
-    """A line that says that the suite in the project is no longer the one of the run; empty when it is."""
-    request = RunRequest(suite=record.config["suite_path"], env=record.config["env"], project=root)
-    try:
-        same = prepare.find(request).suite == prepared.suite
-    except (SuiteError, UsageError):
-        same = False
-    return [] if same else [f"the suite has changed since: run {record.run_id} is finished as it was planned"]
+    return dryrun.plan(request)
 
 
 def _block(work: Coroutine[Any, Any, T], instead: str) -> T:
@@ -339,18 +225,3 @@ def _block(work: Coroutine[Any, Any, T], instead: str) -> T:
         "an event loop is running in this thread, so this call would block it",
         fix=f"use: await aegis.eval.{instead}(...)",
     )
-
-
-class _Measure:
-    """Takes the place of the blobs where nothing may be written: keeps sizes only."""
-
-    def __init__(self) -> None:
-        self.sizes: dict[str, int] = {}
-
-    def put(self, data: bytes) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        self.sizes[digest] = len(data)
-        return digest
-
-    def get(self, digest: str) -> bytes:
-        raise KeyError(digest)

@@ -64,7 +64,13 @@ class ScriptedAgent:
         return ()
 
     async def converse(
-        self, sandbox: Sandbox, agent: Agent, turns: tuple[Turn, ...], *, timeout_s: float, on_turn: Any = None
+        self,
+        sandbox: Sandbox,
+        agent: Agent,
+        turns: tuple[Turn, ...],
+        *,
+        timeout_s: float,
+        on_turn: Any = None,
     ) -> AgentResult:
         return await self.script(sandbox, timeout_s)
 

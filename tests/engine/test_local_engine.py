@@ -99,7 +99,10 @@ def test_an_infrastructure_error_is_repeated_on_a_fresh_sandbox() -> None:
     bench = Bench(FakeDriver(start_errors=[SandboxStartError("no boot"), None]), jobs=1)
     bench.run(plan(1))
     assert bench.sink.outcomes() == {"c0/1": "passed"}
-    assert [(result.outcome, final) for result, final in bench.sink.attempts] == [("error", False), ("passed", True)]
+    assert [(result.outcome, final) for result, final in bench.sink.attempts] == [
+        ("error", False),
+        ("passed", True),
+    ]
     assert [result.epoch for result, _ in bench.sink.attempts] == [1, 2]
     assert [event.retries_left for event in bench.of(TrialRetrying)] == [2]
 

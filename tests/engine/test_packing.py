@@ -208,7 +208,9 @@ def test_our_settings_are_taken_out_of_pyproject(project: Path) -> None:
     assert packed == b'[project]\nname = "a"\n\n[tool.b]\ny = 2\n'
 
 
-@pytest.mark.parametrize("text", ['[project]\nname = "aegis"\n', "not toml [", 'x = """\n[tool.aegis]\n"""\n'])
+@pytest.mark.parametrize(
+    "text", ['[project]\nname = "aegis"\n', "not toml [", 'x = """\n[tool.aegis]\n"""\n']
+)
 def test_other_pyprojects_are_left_alone(project: Path, text: str) -> None:
     write(project, "pyproject.toml", text=text)
     assert content(pack(project, {".": "/workspace"}), "workspace/pyproject.toml") == text.encode()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,9 @@ def damage_swap(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [damage_cut, damage_empty, damage_garbage, damage_swap])
-def test_corrupt_blob_is_named_and_repaired_by_the_next_put(store: BlobStore, damage) -> None:  # type: ignore[no-untyped-def]
+def test_corrupt_blob_is_named_and_repaired_by_the_next_put(
+    store: BlobStore, damage: Callable[[Path], None]
+) -> None:
     data = os.urandom(5000)
     digest = store.put(data)
     damage(blob_file(store, digest))
@@ -111,7 +114,8 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_full_disk_is_a_ledger_error_and_leaves_nothing(store: BlobStore) -> None:
-    # A limit on the size of files is the closest to a full disk that needs no privileges: writing fails half-way.
+    # A limit on the size of files is the closest to a full disk that needs no privileges: writing fails
+    # half-way.
     def limited() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))

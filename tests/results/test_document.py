@@ -12,12 +12,12 @@ import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.run_records import CONFIG, RUN_ID, run_record, trial_record
 
 from aegis.errors import LedgerError
 from aegis.results.document import MAX_ANSWER_CHARS, build, schema, to_json, validate
 from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
+from support.run_records import CONFIG, RUN_ID, run_record, trial_record
 
 DOCS = Path(__file__).parents[2] / "docs"
 

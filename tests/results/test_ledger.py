@@ -4,21 +4,22 @@ import dataclasses
 import json
 import sqlite3
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.run_records import RUN_ID, result, run_record
 
 from aegis.errors import LedgerError, UsageError
 from aegis.results import Ledger
 from aegis.results.document import build
+from support.run_records import RUN_ID, result, run_record
 
 PLAN = [("refund", "baseline", 1), ("refund", "baseline", 2), ("cancel", "baseline", 1)]
 
 
 @pytest.fixture
-def ledger(tmp_path: Path):  # type: ignore[no-untyped-def]
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
     with Ledger(tmp_path / ".aegis") as opened:
         yield opened
 
@@ -27,7 +28,14 @@ def finish(ledger: Ledger, case: str, number: int, outcome: str = "passed", **ch
     epoch = ledger.begin_attempt(RUN_ID, case, "baseline", number)
     final = changes.pop("final", True)
     return ledger.finish_attempt(
-        RUN_ID, case, "baseline", number, epoch, outcome=outcome, result=result(outcome, **changes), final=final
+        RUN_ID,
+        case,
+        "baseline",
+        number,
+        epoch,
+        outcome=outcome,
+        result=result(outcome, **changes),
+        final=final,
     )
 
 
@@ -163,7 +171,7 @@ def test_a_run_may_have_an_empty_plan(ledger: Ledger) -> None:
 
 
 def test_prefixes(ledger: Ledger) -> None:
-    with pytest.raises(UsageError, match="no runs .* yet"):
+    with pytest.raises(UsageError, match=r"no runs .* yet"):
         ledger.run("latest")
     for run_id in ("20261101-aa", "20261101-ab", "20261102-aa"):
         ledger.create_run(run_record(run_id), PLAN)
@@ -196,7 +204,9 @@ def test_many_candidates_are_cut(ledger: Ledger) -> None:
 def test_lists_are_newest_first(ledger: Ledger) -> None:
     for number, suite in enumerate(["a", "b", "a"]):
         # The clock went backwards in between: order is that of creation.
-        ledger.create_run(run_record(f"run-{number}", suite, created_at=f"2026-11-2{9 - number}T00:00:00Z"), [])
+        ledger.create_run(
+            run_record(f"run-{number}", suite, created_at=f"2026-11-2{9 - number}T00:00:00Z"), []
+        )
     assert [run.run_id for run in ledger.runs()] == ["run-2", "run-1", "run-0"]
     assert [run.run_id for run in ledger.runs("a")] == ["run-2", "run-0"]
     assert [run.run_id for run in ledger.runs("a", limit=1)] == ["run-2"]
@@ -264,8 +274,8 @@ def test_ten_thousand_trials(ledger: Ledger) -> None:
     # What is asked for each trial must not read the whole plan: SQLite says so itself.
     with sqlite3.connect(ledger.folder / "ledger.db") as connection:
         steps = connection.execute(
-            "EXPLAIN QUERY PLAN SELECT t.id FROM trials t JOIN runs r ON r.id = t.run WHERE r.run_id = 'x' AND "
-            "t.\"case\" = 'x' AND t.variant = 'x' AND t.number = 1"
+            "EXPLAIN QUERY PLAN SELECT t.id FROM trials t JOIN runs r ON r.id = t.run "
+            "WHERE r.run_id = 'x' AND t.\"case\" = 'x' AND t.variant = 'x' AND t.number = 1"
         ).fetchall()
     assert steps
     assert all("SCAN" not in str(step) for step in steps)

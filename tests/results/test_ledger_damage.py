@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support.run_records import RUN_ID, result, run_record
 
 from aegis import __version__
 from aegis.errors import LedgerError
 from aegis.results import Ledger
+from support.run_records import RUN_ID, result, run_record
 
 PLAN = [(f"case-{number}", "baseline", 1) for number in range(2000)]
 

@@ -1,4 +1,5 @@
-"""Random sequences of begin and finish against a model: each trial counts exactly once, whatever the order."""
+"""Random sequences of begin and finish against a model: each trial counts exactly once, whatever the
+order."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from support.run_records import RUN_ID, run_record
 
 from aegis.results import Ledger
 from aegis.results.records import OUTCOMES
+from support.run_records import RUN_ID, run_record
 
 PLAN = [("a", "baseline", 1), ("a", "baseline", 2), ("a", "stressed", 1), ("b", "baseline", 1)]
 

@@ -74,7 +74,7 @@ def test_file_as_folder_is_refused(tmp_path: Path) -> None:
 
 def test_unwritable_place_is_refused() -> None:
     # /proc refuses new files to every user, root included.
-    with pytest.raises(UsageError, match="cannot write /proc/out.json"):
+    with pytest.raises(UsageError, match=r"cannot write /proc/out\.json"):
         write_atomic("/proc/out.json", b"")
 
 

@@ -63,7 +63,9 @@ class FakeDriver:
     start_delay_s: float = 0.0
     capacity: int = 4
     info: DriverInfo = field(
-        default_factory=lambda: DriverInfo("process", None, False, False, "fake 1", "No isolation: a test double.")
+        default_factory=lambda: DriverInfo(
+            "process", None, False, False, "fake 1", "No isolation: a test double."
+        )
     )
     sandboxes: list[FakeSandbox] = field(default_factory=list)
     """Every sandbox ever started, in order."""
@@ -118,7 +120,9 @@ class FakeSandbox:
 
     def __init__(self, driver: FakeDriver, spec: TemplateSpec, name: str) -> None:
         self.driver = driver
-        self.info = SandboxInfo(name, driver.info.driver, 1.5, restored=False, memory_mib=spec.memory_bytes // MIB)
+        self.info = SandboxInfo(
+            name, driver.info.driver, 1.5, restored=False, memory_mib=spec.memory_bytes // MIB
+        )
         self.files: dict[str, bytes] = {}
         self.commands: list[tuple[str, ...]] = []
         """Every program started, in order."""
@@ -197,7 +201,9 @@ class FakeSandbox:
     ) -> int:
         self._check()
         prefix = _absolute(path)
-        found = {name: data for name, data in self.files.items() if name == prefix or name.startswith(prefix + "/")}
+        found = {
+            name: data for name, data in self.files.items() if name == prefix or name.startswith(prefix + "/")
+        }
         if len(found) > max_files or sum(map(len, found.values())) > max_bytes:
             raise HostileArchiveError(f"{path}: too much to copy out")
         for name, data in found.items():
@@ -278,7 +284,11 @@ class FakeProcess:
     async def _ended(self) -> None:
         """Until the program ended or was killed; raises when the machine goes away first."""
         life = asyncio.create_task(self._live())
-        ends = {life, asyncio.create_task(self._killed.wait()), asyncio.create_task(self._sandbox.wait_gone())}
+        ends = {
+            life,
+            asyncio.create_task(self._killed.wait()),
+            asyncio.create_task(self._sandbox.wait_gone()),
+        }
         try:
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
             if not (life.done() or self._killed.is_set()):

@@ -35,7 +35,12 @@ def result(outcome: str = "passed", reason: str = "", **changes: Any) -> dict[st
         "outcome": outcome,
         "reason": reason,
         "scores": [
-            {"scorer": "answer", "passed": outcome == "passed", "value": 1.0, "reason": reason or "contains 'refund'"}
+            {
+                "scorer": "answer",
+                "passed": outcome == "passed",
+                "value": 1.0,
+                "reason": reason or "contains 'refund'",
+            }
         ],
         "answer": "Your refund is on its way.",
         "turns": 1,

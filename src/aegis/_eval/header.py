@@ -11,7 +11,8 @@ from aegis.suite import Suite
 
 def plan_line(suite: Suite, plan: Sequence[PlannedTrial], seed: int, run_id: str) -> str:
     cases = len({trial.case for trial in plan})
-    return f"suite {suite.suite}: {counted(len(plan), 'trial')} of {counted(cases, 'case')}, seed {seed}, run {run_id}"
+    what = f"{counted(len(plan), 'trial')} of {counted(cases, 'case')}"
+    return f"suite {suite.suite}: {what}, seed {seed}, run {run_id}"
 
 
 def decide_jobs(requested: int | None, slots: int, trials: int, memory_bytes: int) -> tuple[int, str]:

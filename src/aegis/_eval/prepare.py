@@ -170,3 +170,10 @@ def last_failed(folder: Path, suite: str) -> set[str]:
 
 def by_id(suite: Suite) -> dict[str, Case]:
     return {case.id: case for case in suite.cases}
+
+
+def failed_before(request: RunRequest, source: Source) -> set[str] | None:
+    """The cases that `last_failed` of the request keeps; None when it was not asked for."""
+    if not request.last_failed:
+        return None
+    return last_failed(source.project.root / LEDGER_FOLDER, source.suite.suite)

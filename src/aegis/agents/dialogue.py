@@ -44,6 +44,7 @@ class Dialogue:
     async def farewell(self, session: Session) -> None:
         """Close its input, and see that it neither answers once more nor ends badly."""
         session.close_stdin()
+        self._refuse_more_answers(len(self._turns))
         try:
             async with asyncio.timeout(FAREWELL_S):
                 while (data := await session.chunk()) is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 from collections.abc import Iterator
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -30,7 +32,7 @@ def init(folder: Path, force: bool) -> None:
         click.echo(f"wrote {folder / name}")
     click.echo("\nNext:")
     if folder != Path("."):
-        click.echo(f"  cd {folder}")
+        click.echo(f"  cd {shlex.quote(str(folder))}")
     click.echo("  aegis suite check first")
     click.echo("  aegis eval run --suite first")
 
@@ -102,7 +104,8 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
             part.replace(path)
     except OSError as error:
         for path in new:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
         raise UsageError(
             f"cannot write {error.filename or folder}: {error.strerror}",
             fix="make the folder writable, or name another one",

@@ -162,6 +162,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 path,
                 check_expectation=registry.check,
                 check_agent=lambda agent: get(agent.protocol).check(agent),
+                expectation_files=lambda name, config: registry.get(name).files(config),
             )
         except SuiteError as error:
             entries.append(_Entry(path, file, None, error))

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aegis.report.progress import Progress, is_live
 from aegis.report.tally import duration
-from aegis.report.text import one_line
+from aegis.report.text import columns, one_line
 from aegis.results import show, verdict
 from aegis.results.records import OUTCOMES
 
@@ -30,6 +31,11 @@ LOG_COLUMNS = 120
 """Width of a table that goes to a file or pipe."""
 
 _MIN_COLUMNS = 20
+_WITH_BOX = 40
+_WITH_START = 60
+"""From this width on, a table has a line below its head, and a column for start times."""
+
+_MORE = re.compile(r" \(\+\d+ more\)$")
 
 _NO_ISOLATION = (
     "WARNING: no isolation. Trials ran as plain processes on this host: they could read each other's files "
@@ -57,6 +63,7 @@ def result_line(document: Mapping[str, Any]) -> str:
 
 def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color: bool = False) -> str:
     """`print_table` as text. Everything in it that a suite or an agent wrote is made safe (text.py)."""
+    width = max(width, _MIN_COLUMNS)
     rows = show.case_rows(document)
     shown = rows if len(rows) <= MAX_ROWS else [row for row in rows if row.passed < row.trials][:MAX_ROWS]
     parts: list[RenderableType] = []
@@ -69,42 +76,81 @@ def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color
 
 
 def render_runs(rows: Iterable[show.RunRow], *, width: int = LOG_COLUMNS, color: bool = False) -> str:
-    """`print_runs` as text."""
+    """`print_runs` as text. Where there isn't room for every column, the least telling ones are left out; the id is
+    there to be copied and always whole."""
+    width = max(width, _MIN_COLUMNS)
+    rows = list(rows)
+    cells = {heading: [one_line(cell(row)) for row in rows] for heading, cell in _RUN_CELLS.items()}
+    kept = _fitting({heading: [heading, *texts] for heading, texts in cells.items()}, width)
     table = _table(width)
-    for heading in ("run", "suite", "result", "passed", "started", "took"):
-        table.add_column(
-            heading, overflow="fold" if heading == "run" else "ellipsis", no_wrap=heading != "run"
-        )
-    for row in rows:
-        passed = "" if row.planned is None else f"{row.passed}/{row.planned}"
-        took = "" if row.duration_s is None else duration(row.duration_s)
-        texts = (row.run_id, row.suite, row.state, passed, row.started_at, took)
+    for heading in kept:
+        table.add_column(heading, no_wrap=heading != "run", overflow="fold")
+    for texts in zip(*(cells[heading] for heading in kept), strict=True):
         table.add_row(*map(_text, texts))
     return _render([table], width, color)
 
 
-def _case_table(rows: Iterable[show.CaseRow], width: int) -> Any:
+_RUN_CELLS: dict[str, Callable[[show.RunRow], str]] = {
+    "run": lambda row: row.run_id,
+    "suite": lambda row: row.suite,
+    "result": lambda row: row.state,
+    "passed": lambda row: "" if row.planned is None else f"{row.passed}/{row.planned}",
+    "started": lambda row: row.started_at,
+    "took": lambda row: "" if row.duration_s is None else duration(row.duration_s),
+}
+
+
+def _fitting(texts: Mapping[str, Sequence[str]], width: int) -> list[str]:
+    """The headings of the columns that fit side by side, `run` always among them."""
+    gap = 4 if width >= _WITH_BOX else 2
+    kept = list(texts)
+    for dropped in ("took", "started", "suite", "passed", "result"):
+        if sum(max(map(columns, texts[heading])) + gap for heading in kept) <= width:
+            break
+        kept.remove(dropped)
+    return kept
+
+
+def _case_table(rows: Sequence[show.CaseRow], width: int) -> Any:
+    case_columns, why_columns = _share(rows, width)
     table = _table(width)
-    table.add_column("case", overflow="ellipsis", no_wrap=True, min_width=4)
+    table.add_column("case", no_wrap=True)
     table.add_column("passed", justify="right", no_wrap=True)
-    table.add_column("why", overflow="ellipsis", no_wrap=True, ratio=1)
-    if width >= 60:
+    if why_columns:
+        table.add_column("why", no_wrap=True)
+    if width >= _WITH_START:
         table.add_column("start", justify="right", no_wrap=True)
     for row in rows:
         style = "green" if row.passed == row.trials else "red"
-        cells = [_text(row.label), _text(f"{row.passed}/{row.trials}", style), _text(_why(row.why, width))]
-        if width >= 60:
+        cells = [_text(one_line(row.label, case_columns)), _text(f"{row.passed}/{row.trials}", style)]
+        if why_columns:
+            cells.append(_text(_why(row.why, why_columns)))
+        if width >= _WITH_START:
             cells.append(_text("" if row.start_ms is None else f"{row.start_ms:.0f} ms"))
         table.add_row(*cells)
     return table
 
 
+def _share(rows: Sequence[show.CaseRow], width: int) -> tuple[int, int]:
+    """Columns for the case and for the reason (0: no room, or nothing to tell). Numbers are never cut: a
+    table that is too wide loses text, of the reason first where the case's name is short."""
+    gap = 4 if width >= _WITH_BOX else 2
+    numbers = max(6, *(len(f"{row.passed}/{row.trials}") for row in rows)) + gap
+    if width >= _WITH_START:
+        numbers += max(5, *(len(f"{row.start_ms or 0:.0f} ms") for row in rows)) + gap
+    room = max(width - numbers - 2 * gap, 4)
+    case = min(max(columns(one_line(row.label)) for row in rows), max(room * 2 // 5, 10))
+    if not any(row.why for row in rows) or room - case < 8:
+        return room, 0
+    return case, room - case
+
+
 def _why(why: str, width: int) -> str:
     # "+2 more" stands at the end, where a narrow table would cut: keep it and shorten what is before it.
-    text, mark, more = why.rpartition(" (+")
-    if not mark:
+    more = _MORE.search(why)
+    if more is None or len(more[0]) + 8 > width:
         return one_line(why, width)
-    return f"{one_line(text, max(width - len(more) - 3, 8))}{mark}{more}"
+    return one_line(why[: more.start()], width - len(more[0])) + more[0]
 
 
 def _hidden(rows: list[show.CaseRow], shown: int) -> Any:
@@ -148,7 +194,7 @@ def _table(width: int) -> Any:
     from rich.table import Table
 
     return Table(
-        box=box.SIMPLE_HEAD if width >= 40 else None, pad_edge=False, expand=False, header_style="bold"
+        box=box.SIMPLE_HEAD if width >= _WITH_BOX else None, pad_edge=False, expand=False, header_style="bold"
     )
 
 
@@ -158,7 +204,7 @@ def _render(parts: Iterable[RenderableType], width: int, color: bool) -> str:
     buffer = io.StringIO()
     console: Console = Console(
         file=buffer,
-        width=max(width, _MIN_COLUMNS),
+        width=width,
         force_terminal=color,
         color_system="standard" if color else None,
         no_color=not color,

@@ -65,17 +65,28 @@ def _write(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
         raise HostileArchiveError(f"{_shown(member.name)}: not a regular file")
     target.parent.mkdir(parents=True, exist_ok=True)
     # O_EXCL: a name that comes twice is refused, and nothing that exists is followed or replaced.
-    fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o755 if member.mode & 0o100 else 0o644)
+    fd = os.open(
+        target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o755 if member.mode & 0o100 else 0o644
+    )
     with os.fdopen(fd, "wb") as file:
         shutil.copyfileobj(source, file)
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
     """The parts of a member's name. Raises HostileArchiveError for one that could lead out of its folder."""
-    if not name or name.startswith("/") or "\0" in name or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES:
+    if (
+        not name
+        or name.startswith("/")
+        or "\0" in name
+        or len(name.encode("utf-8", "replace")) > MAX_NAME_BYTES
+    ):
         raise HostileArchiveError(f"{_shown(name)}: not a usable relative path")
     parts = tuple(part for part in name.split("/") if part not in ("", "."))
-    if ".." in parts or len(parts) > MAX_DEPTH or any(len(part.encode("utf-8", "replace")) > 255 for part in parts):
+    if (
+        ".." in parts
+        or len(parts) > MAX_DEPTH
+        or any(len(part.encode("utf-8", "replace")) > 255 for part in parts)
+    ):
         raise HostileArchiveError(f"{_shown(name)}: not a usable relative path")
     return parts
 

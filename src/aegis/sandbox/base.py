@@ -200,7 +200,9 @@ class Sandbox(Protocol):
         """The bytes of one regular file (symbolic links are followed inside the sandbox).
         Raises `GuestOperationError` (`not-found`, `is-directory`, `too-large`, `permission`)."""
 
-    async def get_tree(self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000) -> int:
+    async def get_tree(
+        self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000
+    ) -> int:
         """Copy a file or folder out, below the new host folder `dest`, and return the number of files.
 
         Only regular files and folders are made; everything is treated as hostile: an absolute or `..` path, a link,

@@ -17,7 +17,16 @@ from aegis.sandbox.base import WORKSPACE, ExitStatus
 from aegis.sandbox.guest import wire
 
 ERROR_CODES = frozenset(
-    {"not-found", "not-executable", "is-directory", "too-large", "permission", "no-space", "bad-request", "failed"}
+    {
+        "not-found",
+        "not-executable",
+        "is-directory",
+        "too-large",
+        "permission",
+        "no-space",
+        "bad-request",
+        "failed",
+    }
 )
 
 
@@ -71,6 +80,7 @@ class MuxProcess:
         self._may_send.set()
         self._input_closed = False
         self._killed = False
+        self._alone = False
         self._closed = asyncio.Event()
 
     async def write(self, data: bytes) -> None:
@@ -124,9 +134,9 @@ class MuxProcess:
                 self._killed = True
                 for inbox in self._inboxes:
                     inbox.allowed += wire.FINAL_DRAIN
-            self._mux.send(wire.KILL, self.stream)
             self._mux.send(wire.CLOSE, self.stream)
-            await self._closed.wait()
+            if not self._alone:  # a program that left nothing behind needs no waiting for
+                await self._closed.wait()
         self._mux.check()
 
     # -- called by the mux ---------------------------------------------------------------------------------------
@@ -147,8 +157,10 @@ class MuxProcess:
             self._credit += amount
             self._may_send.set()
         elif kind == wire.EXIT:
+            message = wire.decode_json(payload)
             if not self._status.done():
-                self._status.set_result(_exit_status(wire.decode_json(payload)))
+                self._alone = message.get("alone") is True
+                self._status.set_result(_exit_status(message))
             self._may_send.set()
         elif kind == wire.CLOSE:
             self._finish(None)
@@ -167,7 +179,9 @@ class MuxProcess:
             else:
                 self._status.set_exception(error)
         if not self._opened.done():
-            self._opened.set_exception(error or GuestProtocolError("the stream was closed before it was opened"))
+            self._opened.set_exception(
+                error or GuestProtocolError("the stream was closed before it was opened")
+            )
         self._may_send.set()
 
     def fail(self, error: Exception) -> None:
@@ -301,7 +315,9 @@ class Mux:
 
     def fail(self, error: Exception) -> None:
         """The machine is known to be gone for another reason than the connection shows."""
-        self._error = None if isinstance(self._error, SandboxLostError) and not self._error.by_guest else self._error
+        self._error = (
+            None if isinstance(self._error, SandboxLostError) and not self._error.by_guest else self._error
+        )
         self._fail(error)
 
     def check(self) -> None:
@@ -351,9 +367,17 @@ class Mux:
         return process
 
     async def exec(
-        self, argv: tuple[str, ...], cwd: str, env: Mapping[str, str], terminal: tuple[int, int] | None = None
+        self,
+        argv: tuple[str, ...],
+        cwd: str,
+        env: Mapping[str, str],
+        terminal: tuple[int, int] | None = None,
+        *,
+        no_input: bool = False,
     ) -> MuxProcess:
         request: dict[str, Any] = {"op": "exec", "argv": list(argv), "cwd": cwd, "env": dict(env)}
+        if no_input:
+            request["no_input"] = True
         if terminal:
             request["terminal"] = list(terminal)
         return await self.open(request, terminal=terminal is not None)
@@ -362,6 +386,11 @@ class Mux:
         """Start a program that waits for `attach`, perhaps in a restored machine."""
         self.prepared[name] = self._next_stream
         await self.open({"op": "prepare", "name": name, "argv": list(argv), "cwd": cwd, "env": dict(env)})
+
+    async def rest(self) -> None:
+        """Let the machine do ahead what the next command would wait for; called before it is saved."""
+        process = await self.open({"op": "rest"})
+        self.forget(process.stream)
 
     async def attach(self, name: str) -> MuxProcess:
         """The prepared program. Raises GuestOperationError(not-found)."""
@@ -401,9 +430,7 @@ async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[by
                 raise GuestProtocolError(f"the machine sent more than the {limit} bytes that were asked for")
         return bytes(data)
 
-    out, err, _ = await together(
-        read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed()
-    )
+    out, err, _ = await together(read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed())
     return out or b"", err or b"", await process.wait()
 
 

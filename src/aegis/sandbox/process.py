@@ -84,7 +84,12 @@ class ProcessDriver:
 
 def _info(start_ms: float) -> SandboxInfo:
     return SandboxInfo(
-        id=uuid.uuid4().hex[:12], driver="process", start_ms=start_ms, restored=False, memory_mib=0, pooled=False
+        id=uuid.uuid4().hex[:12],
+        driver="process",
+        start_ms=start_ms,
+        restored=False,
+        memory_mib=0,
+        pooled=False,
     )
 
 

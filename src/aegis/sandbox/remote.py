@@ -57,12 +57,13 @@ class RemoteSandbox:
         timeout_s: float = 60.0,
         max_output_bytes: int = MIB,
     ) -> Completed:
-        process = await self.exec(argv, cwd=cwd, env=env)
+        process = await self._mux.exec(argv, cwd, {**self.env, **(env or {})}, no_input=not stdin)
         out, err = _Bounded(max_output_bytes), _Bounded(max_output_bytes)
 
         async def feed() -> None:
-            await process.write(stdin)
-            await process.close_stdin()
+            if stdin:
+                await process.write(stdin)
+                await process.close_stdin()
 
         readers = asyncio.gather(feed(), out.fill(process.stdout()), err.fill(process.stderr()))
         timed_out = False

@@ -39,4 +39,6 @@ def open_driver(
         raise UsageError(f"unknown isolation {isolation!r}", fix="use vm or none")
     from aegis.sandbox.qemu.driver import QemuDriver
 
-    return QemuDriver(base_dir=base_dir, cache_dir=cache_dir or cache_folder(), jobs=jobs, require_kvm=require_kvm)
+    return QemuDriver(
+        base_dir=base_dir, cache_dir=cache_dir or cache_folder(), jobs=jobs, require_kvm=require_kvm
+    )

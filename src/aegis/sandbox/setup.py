@@ -51,4 +51,6 @@ def _step_failed(number: int, command: str, done: Completed, timeout_s: float) -
     how = f"took longer than {timeout_s:.0f} s" if done.timed_out else f"ended with {done.status.describe()}"
     output = (done.stdout + done.stderr).decode("utf-8", "replace").rstrip().splitlines()[-SHOWN_LINES:]
     text = "".join(f"\n    {line[:300]}" for line in output)
-    return SandboxStartError(f"set-up step {number} {how}: {command}{text}", fix="correct `setup` in the suite")
+    return SandboxStartError(
+        f"set-up step {number} {how}: {command}{text}", fix="correct `setup` in the suite"
+    )

@@ -17,6 +17,8 @@ from aegis.suite.problems import Problems
 
 CheckExpectation = Callable[[str, Any], Sequence[tuple[tuple[str | int, ...], str]]]
 
+ExpectationFiles = Callable[[str, Any], Sequence[str]]
+
 
 def check_name(data: dict[str, Any], path: Path, found: Problems) -> None:
     """The suite is named as its file."""
@@ -35,16 +37,33 @@ def check_ids(data: dict[str, Any], found: Problems) -> None:
             found.add(("cases", index, "id"), f"case id {name!r} is used twice (first at {file}:{line})")
 
 
-def check_expectations(data: dict[str, Any], check: CheckExpectation, found: Problems) -> None:
-    """Each scorer exists and takes its configuration."""
+def check_expectations(
+    data: dict[str, Any],
+    check: CheckExpectation,
+    files: ExpectationFiles | None,
+    found: Problems,
+    *,
+    base: Path,
+    root: Path,
+) -> None:
+    """Each scorer exists, takes its configuration, and finds the files it needs (relative to `base`)."""
+    known: dict[str, str | None] = {}
     for index, case in _cases(data):
         entries = case.get("expect")
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             if entry is BAD or entry[0] in LATER_SCORERS:
                 continue
             scorer, config = entry
-            for inside, message in check(scorer, config):
+            problems = check(scorer, config)
+            for inside, message in problems:
                 found.wrong(("cases", index, "expect", number, scorer, *inside), message)
+            if problems or files is None:
+                continue
+            for source in files(scorer, config):
+                if source not in known:
+                    known[source] = source_problem(source, base=base, root=root, folder_ok=False)
+                if (problem := known[source]) is not None:
+                    found.wrong(("cases", index, "expect", number, scorer), problem)
 
 
 def check_sources(found: Problems, *, base: Path, root: Path) -> None:

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from aegis.errors import SuiteError
-from aegis.suite.checks import CheckExpectation, check_expectations, check_ids, check_name, check_sources
+from aegis.suite.checks import (
+    CheckExpectation,
+    ExpectationFiles,
+    check_expectations,
+    check_ids,
+    check_name,
+    check_sources,
+)
 from aegis.suite.document import to_document
 from aegis.suite.jsonl import BulkCases, parse_jsonl
 from aegis.suite.keys import CASE, SUITE
@@ -36,21 +43,23 @@ def load_suite(
     *,
     check_expectation: CheckExpectation | None = None,
     check_agent: CheckAgent | None = None,
+    expectation_files: ExpectationFiles | None = None,
     project: Project | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
     `check_expectation(scorer, config)` returns what is wrong with an entry of `expect`, as (path inside the
-    configuration, message); without it any scorer's name and configuration are taken. `check_agent` returns
-    what is wrong with the agent for its protocol. `project` is the one that the file belongs to, found from
-    its place by default.
+    configuration, message); without it any scorer's name and configuration are taken.
+    `expectation_files(scorer, config)` returns the files, relative to the suite's folder, that an entry
+    without such problems needs: they must exist. `check_agent` returns what is wrong with the agent for its
+    protocol. `project` is the one that the file belongs to, found from its place by default.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
     text`, with files named relative to the project's root; `UsageError` when the project's own configuration
     is wrong.
     """
     path = Path(path).absolute()
-    loader = _Loader(path, project or project_of(path), check_expectation, check_agent)
+    loader = _Loader(path, project or project_of(path), check_expectation, check_agent, expectation_files)
     try:
         suite = loader.load()
     except Unreadable as error:
@@ -86,6 +95,7 @@ class _Loader:
     project: Project
     check_expectation: CheckExpectation | None
     check_agent: CheckAgent | None
+    expectation_files: ExpectationFiles | None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -119,9 +129,11 @@ class _Loader:
         if twin is not None:
             found.add(("suite",), f"{self._shown(twin)} has the same name: keep one of the two")
         check_ids(data, found)
-        check_sources(found, base=self.path.parent, root=self.project.root)
+        base, root = self.path.parent, self.project.root
+        check_sources(found, base=base, root=root)
         if self.check_expectation is not None:
-            check_expectations(data, self.check_expectation, found)
+            check, files = self.check_expectation, self.expectation_files
+            check_expectations(data, check, files, found, base=base, root=root)
         agent = data.get("agent")
         if (
             self.check_agent is not None

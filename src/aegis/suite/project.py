@@ -152,6 +152,8 @@ def _configured(start: Path) -> Project | None:
 def _tool_section(pyproject: Path) -> dict[str, Any] | None:
     # Any folder above may hold a pyproject.toml that is none of our business: a broken one counts only if it
     # names us.
+    if not pyproject.is_file():
+        return None
     try:
         if "aegis" not in pyproject.read_bytes().decode("utf-8", "replace"):
             return None

@@ -1,8 +1,8 @@
 """Durations and sizes as people write them in a suite: `500ms`, `2s`, `5m`, `1.5h`; `64KiB`, `512MiB`,
 `2GiB`.
 
-Exact: the arithmetic is decimal, so `parse_duration(format_duration(x)) == x` for every x in range, and
-likewise for sizes.
+Exact: the arithmetic is decimal, so `parse_duration(format_duration(x)) == x` for every x from a
+nanosecond up, and likewise for sizes.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from decimal import Decimal
 MAX_DURATION_S = 366 * 24 * 3600.0
 MAX_SIZE_BYTES = 2**50  # 1 PiB
 
-DURATION_PATTERN = r"^[0-9]{1,20}(\.[0-9]{1,20})?(ms|s|m|h)$"
-SIZE_PATTERN = r"^[0-9]{1,20}(\.[0-9]{1,20})?(B|KiB|MiB|GiB|TiB)$"
+DURATION_PATTERN = r"^[0-9]{1,20}(\.[0-9]{1,30})?(ms|s|m|h)$"
+SIZE_PATTERN = r"^[0-9]{1,20}(\.[0-9]{1,30})?(B|KiB|MiB|GiB|TiB)$"
 
 EXPECTED_DURATION = "a duration such as 500ms, 2s or 5m"
 EXPECTED_SIZE = "a size such as 512MiB or 2GiB"
 
 _SECONDS = {"h": Decimal(3600), "m": Decimal(60), "s": Decimal(1), "ms": Decimal("0.001")}
 _BYTES = {"TiB": 2**40, "GiB": 2**30, "MiB": 2**20, "KiB": 2**10, "B": 1}
-_QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)([A-Za-z]+)")
+_QUANTITY = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,30})?)([A-Za-z]+)")
 _DECIMAL_UNITS = {
     "k": "KiB",
     "K": "KiB",
@@ -109,7 +109,7 @@ def _split(text: object, expected: str, *, unit: str) -> tuple[Decimal, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
         hint = (
-            f" (write the unit: {text}{unit})" if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,20})?", text) else ""
+            f" (write the unit: {text}{unit})" if re.fullmatch(r"[0-9]{1,20}(\.[0-9]{1,30})?", text) else ""
         )
         raise ValueError(f"expected {expected}, got {describe(text)}{hint}")
     return Decimal(match[1]), match[2]

@@ -12,15 +12,25 @@ import shutil
 import signal
 import stat
 import time
-from typing import Any
 
 CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWPID = 0x20000, 0x08000000, 0x20000000
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = (
+    1,
+    2,
+    4,
+    8,
+    32,
+    4096,
+    16384,
+    1 << 18,
+)
 PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
 CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD = 16, 17, 22, 27
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MAX_PROCESSES = 4096
 GROUPS = "/sys/fs/cgroup/w"
+BOOT_ID = "/run/boot_id"
+"""Covers the kernel's own, which is made once and kept, so that every clone would show the template's."""
 
 
 def _libc() -> ctypes.CDLL:
@@ -48,27 +58,28 @@ class Place(abc.ABC):
     def path(self, path: str) -> str:
         """A guest path (absolute, or relative to the workspace) as the child sees it."""
 
-    def make_group(self, request: int) -> None:
+    def make_group(self, group: int) -> None:
         """Make the group that a program and all that it starts will belong to."""
 
-    def join_group(self, request: int) -> None:
+    def join_group(self, group: int) -> None:
         """In the child."""
 
-    def kill_group(self, request: int) -> None:
+    def kill_group(self, group: int) -> None:
         """End every process of the group."""
 
-    def group_gone(self, request: int) -> bool:
+    def group_gone(self, group: int) -> bool:
         """Whether nothing is left of a killed group, which is then forgotten; ends newcomers otherwise."""
         return True
 
-    def extra_env(self, request: int) -> dict[str, str]:
+    def group_empty(self, group: int) -> bool:
+        """Whether no process of the group is left, right after its program was reaped."""
+        return False
+
+    def extra_env(self, group: int) -> dict[str, str]:
         return {}
 
     def prepare_child(self) -> None:
         """Last step in the child before the program."""
-
-    def fresh_identity(self, identity: dict[str, Any]) -> None:
-        """Host name, machine id and boot id of a machine that has just been restored."""
 
     def end_all(self) -> None:
         """The server is gone: end everything."""
@@ -92,6 +103,7 @@ class Machine(Place):
         for path in ("/proc/sysrq-trigger",):
             mount(root + path, root + path, "", MS_BIND)
             mount("none", root + path, "", MS_REMOUNT | MS_BIND | MS_RDONLY)
+        mount(BOOT_ID, f"{root}/proc/sys/kernel/random/boot_id", "", MS_BIND)
         os.chmod(f"{root}/tmp", 0o1777)
         os.chdir(root)
         number = SYS_PIVOT_ROOT.get(os.uname().machine, 155)
@@ -99,7 +111,6 @@ class Machine(Place):
         _checked(_libc().syscall(number, b".", b"."), "pivot_root")
         _checked(_libc().umount2(b".", 2), "detach the old root")
         os.chdir("/")
-        self._cover_boot_id()
         for capability in (CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD):
             _libc().prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
@@ -118,7 +129,13 @@ class Machine(Place):
             os.chmod(f"{dev}/{name}", 0o666)
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(f"{dev}/{name}")
-        mount("devpts", f"{dev}/pts", "devpts", MS_NOSUID | MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,gid=5")
+        mount(
+            "devpts",
+            f"{dev}/pts",
+            "devpts",
+            MS_NOSUID | MS_NOEXEC,
+            "newinstance,ptmxmode=0666,mode=0620,gid=5",
+        )
         mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
         for link, target in (
             ("ptmx", "pts/ptmx"),
@@ -136,54 +153,42 @@ class Machine(Place):
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("0")  # the cradle's own exemption is not for the workload
 
-    def _write(self, request: int, name: str, text: str) -> None:
-        fd = os.open(f"{request}/{name}", os.O_WRONLY, dir_fd=self._groups)
+    def _write(self, group: int, name: str, text: str) -> None:
+        fd = os.open(f"{group}/{name}", os.O_WRONLY, dir_fd=self._groups)
         try:
             os.write(fd, text.encode())
         finally:
             os.close(fd)
 
-    def make_group(self, request: int) -> None:
-        os.mkdir(str(request), dir_fd=self._groups)
-        self._write(request, "pids.max", str(MAX_PROCESSES))
+    def make_group(self, group: int) -> None:
+        os.mkdir(str(group), dir_fd=self._groups)
+        self._write(group, "pids.max", str(MAX_PROCESSES))
 
-    def join_group(self, request: int) -> None:
-        self._write(request, "cgroup.procs", "0")
+    def join_group(self, group: int) -> None:
+        self._write(group, "cgroup.procs", "0")
 
-    def kill_group(self, request: int) -> None:
+    def kill_group(self, group: int) -> None:
         try:
-            self._write(request, "cgroup.kill", "1")
+            self._write(group, "cgroup.kill", "1")
         except FileNotFoundError:
             pass
 
-    def group_gone(self, request: int) -> bool:
+    def group_empty(self, group: int) -> bool:
         try:
-            os.rmdir(str(request), dir_fd=self._groups)
-        except FileNotFoundError:
-            return True
-        except OSError:  # busy: the killed processes are still on their way out
-            self.kill_group(request)
+            os.rmdir(str(group), dir_fd=self._groups)
+        except OSError:
             return False
         return True
 
-    def fresh_identity(self, identity: dict[str, Any]) -> None:
-        for path, text in (("/etc/hostname", identity["hostname"]), ("/etc/machine-id", identity["machine_id"])):
-            try:
-                if os.path.islink(path) or not os.path.exists(path):
-                    continue
-                with open(path, "w") as file:
-                    file.write(text + "\n")
-            except OSError:
-                pass  # an image may have made it unwritable; the kernel's host name is set all the same
-        os.ftruncate(self._boot_id, 0)
-        os.pwrite(self._boot_id, (identity["boot_id"] + "\n").encode(), 0)
-
-    def _cover_boot_id(self) -> None:
-        """The kernel makes boot_id once and keeps it, so every clone would show the template's: cover it by a file."""
-        path = "/dev/shm/.covered"
-        self._boot_id = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o444)
-        mount(path, "/proc/sys/kernel/random/boot_id", "", MS_BIND)
-        os.unlink(path)
+    def group_gone(self, group: int) -> bool:
+        try:
+            os.rmdir(str(group), dir_fd=self._groups)
+        except FileNotFoundError:
+            return True
+        except OSError:  # busy: the killed processes are still on their way out
+            self.kill_group(group)
+            return False
+        return True
 
     def end_all(self) -> None:
         os._exit(0)  # process 1 of the namespace: the kernel ends the rest
@@ -203,17 +208,17 @@ class Folder(Place):
         inner = os.path.normpath("/" + path if path.startswith("/") else f"/workspace/{path}")
         return self._root + inner
 
-    def make_group(self, request: int) -> None:
-        self._marks[request] = os.urandom(16).hex()
+    def make_group(self, group: int) -> None:
+        self._marks[group] = os.urandom(16).hex()
 
-    def extra_env(self, request: int) -> dict[str, str]:
+    def extra_env(self, group: int) -> dict[str, str]:
         # The name is systemd's; whoever inherits it belongs to this program's group.
-        return {"INVOCATION_ID": self._marks[request]}
+        return {"INVOCATION_ID": self._marks[group]}
 
-    def _members(self, request: int) -> list[int]:
-        if request not in self._marks:
+    def _members(self, group: int) -> list[int]:
+        if group not in self._marks:
             return []
-        mark = f"INVOCATION_ID={self._marks[request]}".encode()
+        mark = f"INVOCATION_ID={self._marks[group]}".encode()
         members = []
         for entry in os.listdir("/proc"):
             if not entry.isdigit() or int(entry) == os.getpid():
@@ -226,24 +231,27 @@ class Folder(Place):
                 continue
         return members
 
-    def kill_group(self, request: int) -> None:
-        for pid in self._members(request):
+    def kill_group(self, group: int) -> None:
+        for pid in self._members(group):
             try:
                 os.kill(pid, signal.SIGKILL)
             except (ProcessLookupError, PermissionError):
                 pass
 
-    def group_gone(self, request: int) -> bool:
-        if self._members(request):
-            self.kill_group(request)
+    def group_gone(self, group: int) -> bool:
+        if self._members(group):
+            self.kill_group(group)
             return False
-        self._marks.pop(request, None)
+        self._marks.pop(group, None)
         return True
+
+    def group_empty(self, group: int) -> bool:
+        return not self._members(group)
 
     def end_all(self) -> None:
         deadline = time.monotonic() + 5
-        for request in list(self._marks):
-            self.kill_group(request)
-            while not self.group_gone(request) and time.monotonic() < deadline:
+        for group in list(self._marks):
+            self.kill_group(group)
+            while not self.group_gone(group) and time.monotonic() < deadline:
                 time.sleep(0.01)
         shutil.rmtree(self._root, ignore_errors=True)

@@ -1,21 +1,27 @@
 """The parent of everything that a workload runs.
 
 In a machine it is process 1 of the workload's own process, mount and IPC namespaces, so that nothing the workload does
-to the processes it can see reaches the server; ending it ends them all. On a plain host (`Place.chroot` False) it is a
-child subreaper. It takes requests from the server over a socket pair: one datagram of JSON each, file descriptors
-attached; it answers `started` or `refused`, and later `exited`.
+to the processes it can see reaches the server; ending it ends them all. On a plain host it is a child subreaper.
+
+It makes spares: children that have their session and group already, and wait on a socket for the program that they
+will become. Forking and joining a group are slow under software emulation; this way they lie before the request. The
+server gets the spare's socket and sends the request there: one datagram of JSON, file descriptors attached. The socket
+closes when the program has begun; whatever comes out of it before is the refusal (or a terminal's master).
 """
 
 from __future__ import annotations
 
 import array
+import errno
+import fcntl
+import gc
 import json
 import os
 import selectors
 import signal
 import socket
 import struct
-import sys
+import termios
 import time
 from typing import Any
 
@@ -23,6 +29,16 @@ import confine
 import work
 
 MAX_MESSAGE = 192 * 1024
+ERROR_CODES = {
+    errno.ENOENT: "not-found",
+    errno.ENOTDIR: "not-found",
+    errno.EACCES: "not-executable",
+    errno.EPERM: "not-executable",
+    errno.ENOEXEC: "not-executable",
+    errno.EISDIR: "not-executable",
+    errno.E2BIG: "bad-request",
+    errno.ENOMEM: "no-space",
+}
 
 
 def send(sock: socket.socket, message: dict[str, Any], fds: list[int] | None = None) -> None:
@@ -47,13 +63,14 @@ def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
 
 
 class Cradle:
-    """Starts programs and reports their ends, until the server goes away."""
+    """Makes spares, reports the ends of what they became, and ends groups, until the server goes away."""
 
     def __init__(self, sock: socket.socket, place: confine.Place) -> None:
         self._sock = sock
         self._place = place
-        self._children: dict[int, tuple[int, float]] = {}
+        self._running: dict[int, tuple[int, float]] = {}  # pid → group, start
         self._leaving: list[int] = []
+        self._last_group = 0
 
     def serve(self) -> None:
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
@@ -69,125 +86,50 @@ class Cradle:
                     if message is None:
                         self._place.end_all()
                         return
-                    self._handle(*message)
+                    self._handle(message[0])
                 else:
                     os.read(wake_read, 4096)
             self._reap()
-            for request in [each for each in self._leaving if self._place.group_gone(each)]:
-                self._leaving.remove(request)
-                send(self._sock, {"did": "forgotten", "id": request})
+            for group in [each for each in self._leaving if self._place.group_gone(each)]:
+                self._leaving.remove(group)
+                send(self._sock, {"did": "gone", "group": group})
 
-    def _handle(self, message: dict[str, Any], fds: list[int]) -> None:
+    def _handle(self, message: dict[str, Any]) -> None:
+        if message["do"] == "spare":
+            self._make_spare()
+        elif message["do"] == "forget":
+            self._place.kill_group(message["group"])
+            self._leaving.append(message["group"])
+        elif message["do"] == "signal":
+            for pid, (group, _) in self._running.items():
+                if group == message["group"]:
+                    signal_group(pid, message["number"])
+        elif message["do"] == "rest":
+            gc.collect()
+            gc.freeze()
+            send(self._sock, {"did": "rested", "id": message["id"]})
+
+    def _make_spare(self) -> None:
+        self._last_group += 1
+        group = self._last_group
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            if message["do"] == "start":
-                self._start(message, fds)
-            elif message["do"] == "kill":
-                self._place.kill_group(message["id"])
-            elif message["do"] == "signal":
-                self._signal(message["id"], message["number"])
-            elif message["do"] == "forget":
-                self._place.kill_group(message["id"])
-                self._leaving.append(message["id"])
-            elif message["do"] == "fresh":
-                self._place.fresh_identity(message)
-                send(self._sock, {"did": "fresh"})
-        finally:
-            for fd in fds:
-                os.close(fd)
-
-    def _signal(self, request: int, number: int) -> None:
-        for pid, (owner, _) in self._children.items():
-            if owner == request:
-                try:
-                    os.killpg(pid, number)
-                except (ProcessLookupError, PermissionError):
-                    pass
-
-    def _start(self, message: dict[str, Any], fds: list[int]) -> None:
-        request = message["id"]
-        extra: list[int] = []
-        if message.get("terminal"):
-            master, slave = os.openpty()
-            set_size(master, *message["terminal"])
-            fds = [*fds, master, slave]  # closed by the caller with the rest
-            stdio = [slave, slave, slave]
-            extra = [master]
-        else:
-            stdio = fds[:3]
-        error_read, error_write = os.pipe2(os.O_CLOEXEC)
-        try:
-            self._place.make_group(request)
+            self._place.make_group(group)
             pid = os.fork()
         except OSError as error:
-            os.close(error_read)
-            os.close(error_write)
-            self._close(extra)
-            send(self._sock, {"did": "refused", "id": request, "code": "no-space", "message": f"cannot fork: {error}"})
+            ours.close()
+            theirs.close()
+            self._place.group_gone(group)
+            send(self._sock, {"did": "failed", "message": f"cannot start a program: {error.strerror}"})
             return
         if pid == 0:
-            self._become(message, stdio, error_write)
-        os.close(error_write)
-        with os.fdopen(error_read, "rb") as pipe:
-            failure = pipe.read()
-        self._children[pid] = (request, time.monotonic())
-        if failure:
-            code, _, text = failure.decode("utf-8", "replace").partition("\n")
-            del self._children[pid]
-            os.waitpid(pid, 0)
-            self._place.group_gone(request)
-            send(self._sock, {"did": "refused", "id": request, "code": code, "message": text})
-        else:
-            send(self._sock, {"did": "started", "id": request, "pid": pid}, extra)
-        self._close(extra)
-        if message.get("terminal"):
-            self._close([slave])
-
-    @staticmethod
-    def _close(fds: list[int]) -> None:
-        for fd in fds:
-            try:
-                os.close(fd)
-            except OSError:
-                pass
-
-    def _become(self, message: dict[str, Any], stdio: list[int], error_fd: int) -> None:
-        """In the child: take on the program. Never returns."""
-        try:
-            os.setsid()
-            self._place.join_group(message["id"])
-            for target, source in enumerate(stdio):
-                os.dup2(source, target)
-            if message.get("terminal"):
-                import fcntl
-                import termios
-
-                fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            self._place.prepare_child()
-            if message["op"] != "exec":
-                sys.stdout = sys.stderr = None  # type: ignore[assignment]
-                os.close(error_fd)
-                os.closerange(3, 256)
-                os._exit(work.run(message, self._place))
-            environment = {**message["env"], **self._place.extra_env(message["id"])}
-            os.chdir(self._place.path(message["cwd"]))
-            os.execvpe(message["argv"][0], message["argv"], environment)
-        except FileNotFoundError as error:
-            report = f"not-found\n{error.filename or message.get('argv', ['?'])[0]}: no such file or folder"
-        except PermissionError as error:
-            report = f"not-executable\n{error.filename or message.get('argv', ['?'])[0]}: permission denied"
-        except NotADirectoryError as error:
-            report = f"not-found\n{error.filename}: not a folder"
-        except OSError as error:
-            report = f"failed\n{error.filename or message.get('argv', ['?'])[0]}: {error.strerror}"
-        except BaseException as error:
-            report = f"failed\n{type(error).__name__}: {error}"
-        try:
-            os.write(error_fd, report.encode("utf-8", "replace")[:4000])
-        finally:
-            os._exit(127)
+            ours.close()
+            self._sock.close()
+            Spare(theirs, self._place, group).wait()
+        theirs.close()
+        self._running[pid] = (group, time.monotonic())
+        send(self._sock, {"did": "spare", "group": group}, [ours.fileno()])
+        ours.close()
 
     def _reap(self) -> None:
         while True:
@@ -197,20 +139,83 @@ class Cradle:
                 return
             if pid == 0:
                 return
-            if pid not in self._children:
+            if pid not in self._running:
                 continue  # an orphan that was handed to us
-            request, started = self._children.pop(pid)
-            message: dict[str, Any] = {"did": "exited", "id": request, "duration": time.monotonic() - started}
+            group, started = self._running.pop(pid)
+            message: dict[str, Any] = {
+                "did": "exited",
+                "group": group,
+                "duration": time.monotonic() - started,
+            }
             if os.WIFSIGNALED(status):
                 message["signal"] = os.WTERMSIG(status)
             else:
                 message["code"] = os.WEXITSTATUS(status)
+            message["alone"] = self._place.group_empty(group)
             send(self._sock, message)
+
+
+def signal_group(pid: int, number: int) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        pass
+
+
+class Spare:
+    """Runs in the child only."""
+
+    def __init__(self, sock: socket.socket, place: confine.Place, group: int) -> None:
+        self._sock = sock
+        self._place = place
+        self._group = group
+
+    def wait(self) -> None:
+        """Wait for the request and become it. Never returns."""
+        try:
+            os.setsid()
+            self._place.join_group(self._group)
+            self._place.prepare_child()
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            received = receive(self._sock)
+            if received is not None:
+                self._become(*received)
+        finally:
+            os._exit(127)
+
+    def _become(self, message: dict[str, Any], fds: list[int]) -> None:
+        try:
+            self._take_stdio(message, fds)
+            if message["op"] != "exec":
+                self._sock.close()
+                os.closerange(3, 256)
+                os._exit(work.run(message, self._place))
+            os.chdir(self._place.path(message["cwd"]))
+            environment = {**message["env"], **self._place.extra_env(self._group)}
+            os.execvpe(message["argv"][0], message["argv"], environment)
+        except OSError as error:
+            what = error.filename or message.get("argv", ["?"])[0]
+            code, text = ERROR_CODES.get(error.errno or 0, "failed"), f"{what}: {error.strerror}"
+        except Exception as error:
+            code, text = "failed", f"{type(error).__name__}: {error}"
+        send(self._sock, {"code": code, "message": text[:2000]})
+
+    def _take_stdio(self, message: dict[str, Any], fds: list[int]) -> None:
+        if message.get("terminal"):
+            master, slave = os.openpty()
+            set_size(master, *message["terminal"])
+            send(self._sock, {"terminal": True}, [master])
+            fds = [slave, slave, slave]
+        elif message.get("no_input"):
+            fds = [os.open("/dev/null", os.O_RDONLY), *fds]
+        for target in range(3):
+            os.dup2(fds[target], target)
+        if message.get("terminal"):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def set_size(fd: int, rows: int, columns: int) -> None:
     """Size of a terminal."""
-    import fcntl
-    import termios
-
     fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))

@@ -7,9 +7,11 @@ all while more than `HIGH_WATER` bytes wait for the host, so a program that floo
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import selectors
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +21,8 @@ import wire
 
 HIGH_WATER = 524288
 READ_SIZE = 32768
+SPARE_DELAY_S = 0.3
+"""How long it must be quiet before the next spare is made: it would compete with the program that has just begun."""
 
 
 class Channel:
@@ -35,13 +39,21 @@ class Channel:
 class Program:
     """One stream: a program and its pipes. `terminal` programs have one descriptor for all three."""
 
-    def __init__(self, stream: int, stdin: int, outputs: list[Channel], terminal: bool) -> None:
+    def __init__(
+        self, stream: int, group: int, stdin: int | None, outputs: list[Channel], terminal: bool
+    ) -> None:
         self.stream = stream
-        self.stdin: int | None = stdin
+        self.group = group
+        self.stdin = stdin
         self.outputs = outputs
         self.terminal = terminal
-        self.pending = bytearray()  # input not yet taken by the program; bounded by the window granted to the host
+        self.pending = (
+            bytearray()
+        )  # input not yet taken by the program; bounded by the window granted to the host
         self.input_ended = False
+        self.begun = False
+        self.gone = False
+        """Ended, and nothing of its group was left."""
         self.held = False
         """Prepared and not yet attached: its output and its end wait for the host that attaches."""
         self.exit: dict[str, Any] | None = None
@@ -61,12 +73,14 @@ class Server:
         self._decoder = wire.Decoder()
         self._out = bytearray()
         self._programs: dict[int, Program] = {}
-        self._starting: dict[int, tuple[Program | None, list[int]]] = {}
+        self._groups: dict[int, Program] = {}
+        self._waiting: deque[tuple[int, dict[str, Any], bool]] = deque()
+        self._spare: tuple[int, socket.socket] | None = None
+        self._spare_asked = False
         self._prepared: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._interest: dict[int, int] = {}
         self._callbacks: dict[int, Callable[[int], None]] = {}
-        self._ready_nonce: str | None = None
         self.done = False
 
     def serve(self) -> None:
@@ -75,10 +89,13 @@ class Server:
         self._watch(self._nursery.fileno(), selectors.EVENT_READ, self._on_nursery)
         self._send(wire.encode_json(wire.HELLO, 0, {"protocol": wire.VERSION}))
         while not self.done:
-            for key, mask in self._selector.select():
+            events = self._selector.select(None if self._spare or self._spare_asked else SPARE_DELAY_S)
+            for key, mask in events:
                 callback = self._callbacks.get(key.fd)
                 if callback is not None:
                     callback(mask)
+            if not events:
+                self._ask_for_spare()
 
     # -- descriptors ---------------------------------------------------------------------------------------------
 
@@ -174,21 +191,21 @@ class Server:
                 self._refresh(program.outputs[channel])
         elif kind == wire.SIGNAL:
             number = wire.decode_json(payload)["number"]
-            cradle.send(self._nursery, {"do": "signal", "id": program.stream, "number": number})
+            cradle.send(self._nursery, {"do": "signal", "group": program.group, "number": number})
         elif kind == wire.RESIZE and program.terminal and program.outputs[0].open:
             size = wire.decode_json(payload)
             cradle.set_size(program.outputs[0].fd, size["rows"], size["columns"])
-        elif kind == wire.KILL:
-            cradle.send(self._nursery, {"do": "kill", "id": program.stream})
         elif kind == wire.CLOSE:
-            cradle.send(self._nursery, {"do": "forget", "id": program.stream})
+            if program.gone:
+                self._forget(program)
+            else:
+                cradle.send(self._nursery, {"do": "forget", "group": program.group})
 
     # -- identity ------------------------------------------------------------------------------------------------
 
     def _init(self, message: dict[str, Any]) -> None:
         identity.renew(message)
-        self._ready_nonce = message["nonce"]
-        cradle.send(self._nursery, {"do": "fresh", **{k: message[k] for k in ("hostname", "machine_id", "boot_id")}})
+        self._send(wire.encode_json(wire.READY, 0, {"nonce": message["nonce"]}))
 
     # -- programs ------------------------------------------------------------------------------------------------
 
@@ -201,6 +218,12 @@ class Server:
         elif operation == "prepare":
             self._prepared[request["name"]] = stream
             self._start(stream, {**request, "op": "exec"}, held=True)
+        elif operation == "rest":
+            gc.collect()
+            gc.freeze()
+            if self._spare is None:
+                self._ask_for_spare()
+            cradle.send(self._nursery, {"do": "rest", "id": stream})
         else:
             self._refuse(stream, "bad-request", f"unknown operation {operation!r}")
 
@@ -222,25 +245,74 @@ class Server:
             self._send(wire.encode_json(wire.EXIT, old, program.exit))
 
     def _start(self, stream: int, request: dict[str, Any], *, held: bool = False) -> None:
-        if stream in self._programs or stream in self._starting:
+        if stream in self._programs:
             self._refuse(stream, "bad-request", f"stream {stream} is in use")
             return
-        message = {**request, "do": "start", "id": stream}
-        if request.get("terminal"):
-            self._starting[stream] = (None, [])
-            theirs: list[int] = []
+        self._waiting.append((stream, request, held))
+        if self._spare is None:
+            self._ask_for_spare()
         else:
-            stdin_read, stdin_write = os.pipe2(os.O_CLOEXEC)
-            out_read, out_write = os.pipe2(os.O_CLOEXEC)
-            err_read, err_write = os.pipe2(os.O_CLOEXEC)
-            theirs = [stdin_read, out_write, err_write]
-            outputs = [Channel(out_read, stream, 0), Channel(err_read, stream, 1)]
-            program = Program(stream, stdin_write, outputs, False)
-            program.held = held
-            self._starting[stream] = (program, [stdin_write, out_read, err_read])
-        cradle.send(self._nursery, message, theirs)
+            self._start_next()
+
+    def _ask_for_spare(self) -> None:
+        if not self._spare_asked:
+            self._spare_asked = True
+            cradle.send(self._nursery, {"do": "spare"})
+
+    def _start_next(self) -> None:
+        """Let the spare become the program that has waited longest."""
+        assert self._spare is not None
+        stream, request, held = self._waiting.popleft()
+        group, sock = self._spare
+        self._spare = None
+        stdin = -1
+        theirs: list[int] = []
+        outputs: list[Channel] = []
+        if not request.get("terminal"):
+            if not request.get("no_input"):
+                stdin_read, stdin = os.pipe2(os.O_CLOEXEC)
+                theirs.append(stdin_read)
+            for number in (0, 1):
+                read, write = os.pipe2(os.O_CLOEXEC)
+                outputs.append(Channel(read, stream, number))
+                theirs.append(write)
+        program = Program(
+            stream, group, stdin if stdin >= 0 else None, outputs, bool(request.get("terminal"))
+        )
+        program.held = held
+        self._programs[stream] = program
+        self._groups[group] = program
+        cradle.send(sock, request, theirs)
         for fd in theirs:
             os.close(fd)
+        self._watch(sock.fileno(), selectors.EVENT_READ, lambda _: self._on_begun(program, sock))
+        if self._waiting:
+            self._ask_for_spare()
+
+    def _on_begun(self, program: Program, sock: socket.socket) -> None:
+        """The spare answered: it has become the program (end of file), or says why it cannot."""
+        received = cradle.receive(sock)
+        if received is not None and received[0].get("terminal"):
+            master = received[1][0]
+            program.stdin = master
+            program.outputs = [Channel(master, program.stream, 0)]
+            return
+        self._unwatch(sock.fileno())
+        sock.close()
+        if received is not None:
+            self._drop(program)
+            self._refuse(program.stream, received[0]["code"], received[0]["message"])
+            cradle.send(self._nursery, {"do": "forget", "group": program.group})
+            return
+        self._send(wire.encode_json(wire.OPENED, program.stream, {}))
+        program.begun = True
+        if program.stdin is not None:
+            os.set_blocking(program.stdin, False)
+        for channel in program.outputs:
+            os.set_blocking(channel.fd, False)
+            self._refresh(channel)
+        if program.exit is not None and not program.held:
+            self._send(wire.encode_json(wire.EXIT, program.stream, program.exit))
 
     def _on_nursery(self, mask: int) -> None:
         received = cradle.receive(self._nursery)
@@ -249,50 +321,47 @@ class Server:
             return
         message, fds = received
         did = message["did"]
-        if did == "started":
-            self._started(message["id"], fds)
-        elif did == "refused":
-            _, ours = self._starting.pop(message["id"])
-            for fd in ours:
-                os.close(fd)
-            self._refuse(message["id"], message["code"], message["message"])
+        if did == "spare":
+            self._spare_asked = False
+            self._spare = (message["group"], socket.socket(fileno=fds[0]))
+            if self._waiting:
+                self._start_next()
+        elif did == "failed":
+            self._spare_asked = False
+            if self._waiting:
+                self._refuse(self._waiting.popleft()[0], "no-space", message["message"])
         elif did == "exited":
             self._exited(message)
-        elif did == "forgotten":
-            self._forget(message["id"])
-        elif did == "fresh" and self._ready_nonce is not None:
-            self._send(wire.encode_json(wire.READY, 0, {"nonce": self._ready_nonce}))
-
-    def _started(self, stream: int, fds: list[int]) -> None:
-        program, _ = self._starting.pop(stream)
-        if program is None:
-            program = Program(stream, fds[0], [Channel(fds[0], stream, 0)], True)
-        self._programs[stream] = program
-        self._send(wire.encode_json(wire.OPENED, stream, {}))
-        if program.stdin is not None:
-            os.set_blocking(program.stdin, False)
-        for channel in program.outputs:
-            os.set_blocking(channel.fd, False)
-            self._refresh(channel)
+        elif did == "gone":
+            program = self._groups.get(message["group"])
+            if program is not None:
+                self._forget(program)
+        elif did == "rested":
+            self._send(wire.encode_json(wire.OPENED, message["id"], {}))
 
     def _exited(self, message: dict[str, Any]) -> None:
-        program = self._programs.get(message["id"])
+        program = self._groups.get(message["group"])
         if program is None:
             return
-        program.exit = {k: message[k] for k in ("code", "signal", "duration") if k in message}
-        if not program.held:
+        program.gone = message["alone"]
+        program.exit = {k: message[k] for k in ("code", "signal", "duration", "alone") if k in message}
+        if program.begun and not program.held:
             self._send(wire.encode_json(wire.EXIT, program.stream, program.exit))
 
-    def _forget(self, stream: int) -> None:
-        program = self._programs.pop(stream, None)
-        if program is not None:
-            for channel in program.outputs:
-                self._drain(program, channel)
-                self._close_output(program, channel, tell=False)
-            self._close_stdin(program)
-        self._send(wire.encode(wire.CLOSE, stream))
+    def _forget(self, program: Program) -> None:
+        for channel in program.outputs:
+            self._drain(channel)
+        self._drop(program)
+        self._send(wire.encode(wire.CLOSE, program.stream))
 
-    def _drain(self, program: Program, channel: Channel) -> None:
+    def _drop(self, program: Program) -> None:
+        for channel in program.outputs:
+            self._close_output(program, channel, tell=False)
+        self._close_stdin(program)
+        self._programs.pop(program.stream, None)
+        self._groups.pop(program.group, None)
+
+    def _drain(self, channel: Channel) -> None:
         """Send what ended processes left in the pipe; the host has made room for `FINAL_DRAIN` bytes."""
         left = wire.FINAL_DRAIN
         while channel.open and left > 0:

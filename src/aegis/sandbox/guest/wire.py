@@ -37,10 +37,9 @@ GRANT = 9  # u8 channel, u32 bytes: the window grows
 EXIT = 10  # {"code"|"signal": n, "duration": s}
 SIGNAL = 11  # {"number": n}
 RESIZE = 12  # {"rows": n, "columns": n}
-KILL = 13  # end the program and all that it started
-CLOSE = 14  # the sender forgets the stream; what is left of it is killed and dropped
+CLOSE = 13  # host: end the program and all that it started; machine: that is done, and the stream forgotten
 
-KINDS = frozenset(range(15))
+KINDS = frozenset(range(14))
 
 
 class WireError(Exception):

@@ -53,7 +53,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Apt:
-    """The private apt below `cache`. Callers hold the lock of `CACHE/apt.lock`."""
+    """The private apt below `cache`. Callers hold the lock `CACHE/locks/apt`."""
 
     cache: Path
     log: Log
@@ -69,7 +69,7 @@ class Apt:
             make_folder(self.folder / name)
         progress("fetching package lists")
         try:
-            run(self._argv("apt-get", "update", "--error-on=any"), step="apt-get update", log=self.log, env=self._env())
+            self._run("apt-get", "update", "--error-on=any")
         except ImageError:
             # One broken third-party source must not stop the build when the distribution's own lists are there.
             if not self._usable():
@@ -78,14 +78,10 @@ class Apt:
     def repositories(self) -> list[Repository]:
         """The distribution's repositories among the host's sources, in the host's order."""
         fields = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(COMPONENT)|$(SOURCESENTRY)"
-        text = output(
-            self._argv("apt-get", "indextargets", "--format", fields, "Identifier: Packages"),
-            step="list the package sources",
-            log=self.log,
-            env=self._env(),
-        )
+        text = self._ask("apt-get", "indextargets", "--format", fields, "Identifier: Packages")
         rows = [line.split("|") for line in text.splitlines()]
-        found = [Repository(*row[1:5], signed_by=_signed_by(row[5])) for row in rows if len(row) == 6 and row[0] in DISTRIBUTIONS]
+        own = [row for row in rows if len(row) == 6 and row[0] in DISTRIBUTIONS]
+        found = [Repository(*row[1:5], _signed_by(row[5])) for row in own]
         if not found:
             raise HostNeedsError(
                 "the host's package sources hold no Debian repository",
@@ -109,18 +105,18 @@ class Apt:
 
     def dependency(self, package: str, prefix: str) -> str:
         """The first direct dependency of `package` whose name begins with `prefix`."""
-        text = output(self._argv("apt-cache", "depends", package), step=f"look up {package}", log=self.log, env=self._env())
+        text = self._ask("apt-cache", "depends", package)
         for line in text.splitlines():
             kind, _, name = line.strip().lstrip("|").partition(": ")
             if kind in ("Depends", "PreDepends") and name.startswith(prefix):
                 return name
-        raise ImageError(f"no package {prefix}… among the dependencies of {package}", fix="aegis setup --upgrade")
+        raise ImageError(
+            f"no package {prefix}… among the dependencies of {package}", fix="aegis setup --upgrade"
+        )
 
     def pin(self, names: Sequence[str]) -> list[Package]:
         """The newest version of each package by the lists, without fetching it."""
-        text = output(
-            self._argv("apt-get", "download", "--print-uris", *names), step="look up package versions", log=self.log, env=self._env()
-        )
+        text = self._ask("apt-get", "download", "--print-uris", *names)
         pins = [_package(match) for line in text.splitlines() if (match := _URI_LINE.match(line))]
         if missing := set(names) - {pin.name for pin in pins}:
             raise ImageError(
@@ -139,9 +135,7 @@ class Apt:
         if absent:
             progress(f"fetching {len(absent)} packages")
             wanted = [f"{pin.name}={pin.version}" for pin in absent]
-            run(
-                self._argv("apt-get", "download", *wanted), step="apt-get download", log=self.log, cwd=archives, env=self._env()
-            )
+            self._run("apt-get", "download", *wanted, cwd=archives)
         for pin in absent:
             if not _is_file(archives / pin.file, pin.sha256):
                 raise ImageError(f"package {pin.file} is not the pinned one", fix="aegis setup --upgrade")
@@ -152,6 +146,14 @@ class Apt:
             return bool(self.repositories())
         except (HostNeedsError, ImageError):
             return False
+
+    def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> None:
+        step = f"{program} {arguments[0]}"
+        run(self._argv(program, *arguments), step=step, log=self.log, cwd=cwd, env=self._env())
+
+    def _ask(self, program: str, *arguments: str) -> str:
+        step = f"{program} {arguments[0]} {arguments[-1]}"
+        return output(self._argv(program, *arguments), step=step, log=self.log, env=self._env())
 
     def _argv(self, program: str, *arguments: str) -> list[str]:
         folder = self.folder

@@ -19,12 +19,13 @@ from aegis.errors import HostNeedsError, ImageError
 
 from . import guest_root, initrd
 from .apt import Apt
-from .cache import Progress, cache_folder, exclusive, make_folder, publish, quiet, staging
+from .cache import Progress, cache_folder, exclusive, make_folder, publish, quiet, staging, touch
 from .debs import unpack
+from .disk import disk_errors
 from .modules import ModuleTree
-from .pins import Pins, load_pins, refresh_pins
+from .pins import Pins, current_pins, load_pins, refresh_pins
 from .squashfs import write_squashfs
-from .tools import Log, no_space, require_tools
+from .tools import Log, require_tools
 
 FORMAT = 1
 """Raised when this file changes what it makes."""
@@ -59,33 +60,12 @@ def boot_files(progress: Progress | None = None, cache_dir: Path | None = None) 
     cache = cache_folder(cache_dir)
     if ready := _load(cache):
         return ready
-    _check_host()
-    with exclusive(cache / "boot.lock", what="the boot files", progress=say):
+    check_host()
+    with exclusive(cache / "locks/boot", what="the boot files", progress=say):
         if ready := _load(cache):
             return ready
-        try:
+        with disk_errors(cache, "making the boot files", NEEDED_BYTES):
             return _make(cache, say)
-        except OSError as error:
-            raise _disk_error(cache, error) from error
-
-
-def refresh_boot_files(progress: Progress | None = None, cache_dir: Path | None = None) -> bool:
-    """Pin the newest package versions; whether anything changed. `boot_files` then makes what the new pins need."""
-    say = progress or quiet
-    cache = cache_folder(cache_dir)
-    _check_host()
-    before = load_pins(cache)
-    with exclusive(cache / "boot.lock", what="the boot files", progress=say):
-        return refresh_pins(cache, Log.start(cache, "packages"), say) != before
-
-
-def current_pins(cache: Path, progress: Progress) -> Pins:
-    """The pins in force, taken first when there are none. Raises `HostNeedsError`, `ImageError`."""
-    if pins := load_pins(cache):
-        return pins
-    _check_host()
-    with exclusive(cache / "boot.lock", what="the boot files", progress=progress):
-        return load_pins(cache) or refresh_pins(cache, Log.start(cache, "packages"), progress)
 
 
 def _load(cache: Path) -> BootFiles | None:
@@ -99,7 +79,7 @@ def _load(cache: Path) -> BootFiles | None:
         version = str(manifest["kernel_version"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    os.utime(folder)  # `prune` goes by the time of the last use
+    touch(folder)
     return BootFiles(folder / "kernel", folder / "initrd", folder / "guest.squashfs", version, digest)
 
 
@@ -119,7 +99,7 @@ def _base_key(pins: Pins) -> str:
 
 def _make(cache: Path, say: Progress) -> BootFiles:
     log = Log.start(cache, "boot")
-    pins = load_pins(cache) or refresh_pins(cache, log, say)
+    pins = current_pins(cache, say)
     try:
         base = _base(cache, pins, log, say)
     except ImageError:
@@ -158,7 +138,10 @@ def _assemble(base: Path, work: Path, pins: Pins, log: Log) -> None:
     busybox = base / "root/usr/bin/busybox"
     (result / "initrd").write_bytes(initrd.build_initrd(modules, busybox, INIT_SCRIPT.read_bytes()))
     (result / "kernel").hardlink_to(base / "kernel")
-    manifest = {"kernel_version": kernel_version, "packages": {pin.name: pin.version for pin in pins.packages}}
+    manifest = {
+        "kernel_version": kernel_version,
+        "packages": {pin.name: pin.version for pin in pins.packages},
+    }
     (result / "boot.json").write_text(json.dumps(manifest, indent=1))
 
 
@@ -166,16 +149,17 @@ def _base(cache: Path, pins: Pins, log: Log, say: Progress) -> Path:
     """What the packages hold: `kernel`, `kernel-version`, `modules/`, `root/`."""
     target = cache / "boot" / f"base-{_base_key(pins)}"
     if (target / "kernel-version").exists():
-        os.utime(target)
+        touch(target)
         return target
-    with exclusive(cache / "apt.lock", what="packages", progress=say):
+    with exclusive(cache / "locks/apt", what="packages", progress=say):
         files = Apt(cache, log).fetch(pins.packages, say)
     say("unpacking the kernel and the guest's Python")
     with staging(cache, "base") as work:
         result = make_folder(work / "result")
         image = next(name for name in files if name.startswith("linux-image-"))
         _unpack_kernel(files[image], work, result)
-        guest_root.build_base(result / "root", (path for name, path in files.items() if name != image), pins.python, log)
+        others = [path for name, path in files.items() if name != image]
+        guest_root.build_base(result / "root", others, pins.python, log)
         publish(result, target)
     for path in files.values():
         path.unlink(missing_ok=True)
@@ -199,18 +183,11 @@ def _unpack_kernel(package: Path, work: Path, result: Path) -> None:
     (result / "kernel-version").write_text(version)
 
 
-def _check_host() -> None:
+def check_host() -> None:
+    """Raise `HostNeedsError` where boot files can't be made."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise HostNeedsError(
             f"machines are made for x86_64 hosts, this one is {platform.machine()}",
             fix="run it on an x86_64 host, or without machines: --isolation=none",
         )
     require_tools("apt-get", "dpkg-deb", "mksquashfs", "setpriv", purpose="making the boot files")
-
-
-def _disk_error(cache: Path, error: OSError) -> ImageError:
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return no_space(cache, "making the boot files", NEEDED_BYTES)
-    return ImageError(f"making the boot files failed: {error}", fix="check that the cache folder is writable")

@@ -48,6 +48,24 @@ def exclusive(path: Path, *, what: str, progress: Progress = quiet) -> Iterator[
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether somebody holds the file lock `path` at this moment."""
+    try:
+        with path.open("ab") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def size_of(path: Path) -> int:
+    """Bytes that a file, or a folder with all below it, takes on the disk."""
+    paths = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    return sum(found.lstat().st_blocks * 512 for found in paths)
+
+
 def make_folder(path: Path) -> Path:
     """Make a folder of the cache. Raises `ImageError` when the cache can't be written."""
     try:
@@ -67,7 +85,7 @@ def staging(cache: Path, name: str) -> Iterator[Path]:
     Move what is finished out of it with `publish` first.
     """
     parent = make_folder(cache / "tmp")
-    with exclusive(cache / "tmp.lock", what="the cache"):
+    with exclusive(cache / "locks/tmp", what="the cache"):
         _remove_abandoned(parent)
         folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=parent))
         handle = (folder / ".lock").open("ab")
@@ -86,6 +104,14 @@ def publish(source: Path, target: Path) -> None:
         # Only a damaged or forced-over result is replaced, always under the lock of its name.
         remove_tree(target)
     source.rename(target)
+
+
+def touch(folder: Path) -> None:
+    """Note that a result was used now: `prune` goes by it. A cache that can't be written is left as it is."""
+    try:
+        os.utime(folder)
+    except OSError:
+        return
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -9,14 +9,17 @@ import hashlib
 import json
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from aegis.errors import HostNeedsError
-
 from .apt import Repository, network_settings
 from .model import DEFAULT_PATH
-from .pins import Pins
+from .namespaces import PRIVATE, require_subordinate_ids
+from .pins import Pins, current_pins, load_pins
+from .plan import Built, Plan, Request, Workshop, not_built
+from .squashfs import FORMAT as SQUASHFS_FORMAT
+from .squashfs import squash_tar_file
 from .tools import Log, require_tools, run
 
 FORMAT = 2
@@ -26,7 +29,13 @@ INCLUDED = ("ca-certificates", "curl", "procps", "python3", "python3-venv", "sql
 # Merges the folders by symbolic links; the package `usrmerge` would do it too, but brings the whole of Perl (50 MB).
 MERGE_HOOKS = Path("/usr/share/mmdebstrap/hooks/maybe-merged-usr")
 EXCLUDED_PATHS = (
-    *("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/lintian/*"),
+    *(
+        "/usr/share/doc/*",
+        "/usr/share/man/*",
+        "/usr/share/info/*",
+        "/usr/share/locale/*",
+        "/usr/share/lintian/*",
+    ),
     *("/usr/share/groff/*", "/usr/share/bash-completion/*", "/usr/share/zsh/*"),
 )
 # The licence texts must go wherever the programs go.
@@ -34,37 +43,46 @@ KEPT_PATHS = ("/usr/share/doc/*/copyright", "/usr/share/locale/locale.alias")
 
 ENV = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8", "HOME": "/root"}
 WORKDIR = "/"
-NEEDED_BYTES = 1536 << 20
+NEEDED_BYTES = 768 << 20
 """Free space that building takes at its peak."""
 
 
-def digest(pins: Pins) -> str:
-    """SHA-256 (hex) over what shapes the image: the recipe and the state of the mirrors when they were pinned."""
-    recipe = [FORMAT, INCLUDED, EXCLUDED_PATHS, KEPT_PATHS, ENV, pins.releases]
-    return hashlib.sha256(json.dumps(["debian", recipe], sort_keys=True).encode()).hexdigest()
+def plan(request: Request) -> Plan:
+    """How to make the image that the pinned state of the mirrors gives. Raises `HostNeedsError`, `ImageError`."""
+    pins = current_pins(request.cache, request.say) if request.build else load_pins(request.cache)
+    if pins is None:
+        raise not_built("debian")
+    recipe = [FORMAT, SQUASHFS_FORMAT, INCLUDED, EXCLUDED_PATHS, KEPT_PATHS, ENV, pins.releases]
+    key = hashlib.sha256(json.dumps(["debian", recipe], sort_keys=True).encode()).hexdigest()
+    return Plan("debian", "debian", key, NEEDED_BYTES, partial(_build, pins))
 
 
-def inputs(pins: Pins) -> dict[str, object]:
-    return {"release": main_release(pins.repositories), "packages": list(INCLUDED), "releases": pins.releases}
-
-
-def build_tar(target: Path, work: Path, pins: Pins, log: Log) -> None:
-    """Make the image as a tar archive. Raises `HostNeedsError`, `ImageError`."""
-    require_tools("mmdebstrap", "setpriv", "unshare", purpose="building the debian image")
+def _build(pins: Pins, shop: Workshop) -> Built:
+    require_tools("mmdebstrap", "mksquashfs", "setpriv", "unshare", purpose="building the debian image")
     if os.geteuid() != 0:
-        require_tools("newuidmap", purpose="building the debian image without root")
-        _require_subordinate_ids()
+        require_subordinate_ids("building the debian image")
+    archive = shop.work / "root.tar"
+    _make_tar(archive, shop, pins)
+    squash_tar_file(archive, shop.rootfs, log=shop.log)
+    release = main_release(pins.repositories)
+    return Built(
+        ENV, WORKDIR, inputs={"release": release, "packages": list(INCLUDED), "releases": pins.releases}
+    )
+
+
+def _make_tar(target: Path, shop: Workshop, pins: Pins) -> None:
     lines = [repository.source_line() for repository in pins.repositories]
-    argv = ["mmdebstrap", *_options(work, pins, log), main_release(pins.repositories), str(target), *lines]
-    # A namespace of its own: when the build is killed, its mounts and processes end with it.
-    isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+    options = _options(shop.work, pins, shop.log)
+    argv = ["mmdebstrap", *options, main_release(pins.repositories), str(target), *lines]
+    # A namespace of its own: when the build is killed, its mounts and processes end with it. mmdebstrap makes one
+    # itself where it runs without root.
     env = {
         **os.environ,
         "LC_ALL": "C.UTF-8",
-        "TMPDIR": str(work),
+        "TMPDIR": str(shop.work),
         "SOURCE_DATE_EPOCH": str(pins.epoch),
     }
-    run([*isolated, *argv] if os.geteuid() == 0 else argv, step="mmdebstrap", log=log, env=env)
+    run(["unshare", *PRIVATE, *argv] if os.geteuid() == 0 else argv, step="mmdebstrap", log=shop.log, env=env)
 
 
 def main_release(repositories: Sequence[Repository]) -> str:
@@ -85,13 +103,14 @@ def _options(work: Path, pins: Pins, log: Log) -> list[str]:
         "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
         "--variant=minbase",
         "--format=tar",
+        # The machine's own /dev has the nodes, and without root nobody could unpack them.
+        "--skip=output/dev",
         f"--include={','.join(INCLUDED)}",
-        "--aptopt=Acquire::Languages \"none\"",
         *(f"--dpkgopt=path-exclude={path}" for path in EXCLUDED_PATHS),
         *(f"--dpkgopt=path-include={path}" for path in KEPT_PATHS),
     ]
     network = work / "network.conf"
-    network.write_text("\n".join([*network_settings(log), ""]))
+    network.write_text("\n".join([*network_settings(log), 'Acquire::Languages "none";', ""]))
     script = work / "finish.sh"
     sources = "\n".join(dict.fromkeys(public_source(item) for item in pins.repositories))
     script.write_text(_FINISH.replace("@SOURCES@", sources))
@@ -118,21 +137,3 @@ END
 rm -rf var/cache/debconf/*-old var/lib/dpkg/*-old var/log/* var/cache/ldconfig run/*
 mkdir -p var/log/apt
 """
-
-
-def _require_subordinate_ids() -> None:
-    import getpass
-
-    user = getpass.getuser()
-    for name in ("/etc/subuid", "/etc/subgid"):
-        try:
-            lines = Path(name).read_text().splitlines()
-        except OSError:
-            lines = []
-        if not any(line.split(":")[0] in (user, str(os.getuid())) for line in lines):
-            raise HostNeedsError(
-                f"building the debian image without root needs subordinate ids: {user} has none in {name}",
-                fix=f"sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}",
-            )
-
-

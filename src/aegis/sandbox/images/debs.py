@@ -40,7 +40,9 @@ def unpack(package: Path, root: Path, keep: Callable[[str], bool] = lambda _: Tr
                     if path and keep(path):
                         _place(archive, member, root, path)
         except tarfile.TarError as error:
-            raise ImageError(f"package {package.name} is damaged: {error}", fix="aegis setup --upgrade") from error
+            raise ImageError(
+                f"package {package.name} is damaged: {error}", fix="aegis setup --upgrade"
+            ) from error
         finally:
             source.stdout.close()
             complaint = source.stderr.read().decode("utf-8", "replace").strip()

@@ -21,23 +21,73 @@ FORMAT = 1
 """Raised when this file changes what it makes."""
 
 LIBRARIES = ("libc6", "zlib1g", "libexpat1", "libffi8")
-MOUNT_POINTS = ("proc", "sys", "dev", "run", "tmp", "mnt", "mnt/image", "mnt/upper", "mnt/merged", "etc", "guest")
+MOUNT_POINTS = (
+    "proc",
+    "sys",
+    "dev",
+    "run",
+    "tmp",
+    "mnt",
+    "mnt/image",
+    "mnt/upper",
+    "mnt/merged",
+    "etc",
+    "guest",
+)
 APPLETS = (
     *("sh", "ip", "ifconfig", "mount", "umount", "hostname", "insmod", "poweroff", "reboot", "sync", "kill"),
-    *("cat", "ls", "ps", "chroot", "mkdir", "rm", "sleep", "nsenter", "unshare", "sysctl", "dmesg", "df", "free"),
+    *(
+        "cat",
+        "ls",
+        "ps",
+        "chroot",
+        "mkdir",
+        "rm",
+        "sleep",
+        "nsenter",
+        "unshare",
+        "sysctl",
+        "dmesg",
+        "df",
+        "free",
+    ),
 )
 
 # Left out of the standard library: what no guest runs, and extension modules whose libraries are not packed.
 UNUSED_PACKAGES = frozenset(
-    ("test", "idlelib", "ensurepip", "lib2to3", "distutils", "pydoc_data", "tkinter", "turtledemo", "venv")
-    + ("unittest", "sqlite3", "curses", "dbm", "wsgiref", "xmlrpc")
+    [
+        "test",
+        "idlelib",
+        "ensurepip",
+        "lib2to3",
+        "distutils",
+        "pydoc_data",
+        "tkinter",
+        "turtledemo",
+        "venv",
+        "unittest",
+        "sqlite3",
+        "curses",
+        "dbm",
+    ]
 )
 UNUSED_EXTENSIONS = (
     *("_bz2", "_crypt", "_curses", "_curses_panel", "_dbm", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_uuid"),
     *("nis", "readline", "_test", "_ctypes_test", "_xxtestfuzz", "xxlimited"),
 )
 REQUIRED_IMPORTS = (
-    *("json", "tarfile", "selectors", "socket", "ctypes", "threading", "subprocess", "pty", "termios", "struct"),
+    *(
+        "json",
+        "tarfile",
+        "selectors",
+        "socket",
+        "ctypes",
+        "threading",
+        "subprocess",
+        "pty",
+        "termios",
+        "struct",
+    ),
     *("signal", "resource", "fcntl", "select", "errno", "stat", "shutil", "hashlib", "zlib"),
 )
 LOADERS = ("ld-linux-x86-64.so.2",)
@@ -130,7 +180,7 @@ def _kept(path: str) -> bool:
         return parts[3] not in UNUSED_PACKAGES and "__pycache__" not in parts
     if path.endswith(".so") or ".so." in path:
         return "gconv" not in parts
-    return path.startswith(("usr/bin/python3", "usr/bin/busybox")) or path.startswith("usr/lib/python3")
+    return path.startswith(("usr/bin/python3", "usr/bin/busybox", "usr/lib/python3"))
 
 
 def _interpreter(root: Path, python: str) -> list[str]:

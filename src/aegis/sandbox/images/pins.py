@@ -46,7 +46,7 @@ def load_pins(cache: Path) -> Pins | None:
 
 def refresh_pins(cache: Path, log: Log, progress: Progress) -> Pins:
     """Ask the mirrors for the newest versions, and pin them. Raises `HostNeedsError`, `ImageError`."""
-    with exclusive(cache / "apt.lock", what="packages", progress=progress):
+    with exclusive(cache / "locks/apt", what="packages", progress=progress):
         apt = Apt(cache, log)
         apt.update(progress)
         python = apt.dependency("python3-minimal", "python3.").removesuffix("-minimal")
@@ -57,3 +57,11 @@ def refresh_pins(cache: Path, log: Log, progress: Progress) -> Pins:
         cache / "packages.lock.json", json.dumps({"schema": SCHEMA, **asdict(pins)}, indent=1).encode()
     )
     return pins
+
+
+def current_pins(cache: Path, progress: Progress) -> Pins:
+    """The pins in force, taken first when there are none. Raises `HostNeedsError`, `ImageError`."""
+    if pins := load_pins(cache):
+        return pins
+    with exclusive(cache / "locks/pins", what="package versions", progress=progress):
+        return load_pins(cache) or refresh_pins(cache, Log.start(cache, "packages"), progress)

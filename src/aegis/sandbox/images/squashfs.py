@@ -13,6 +13,9 @@ from typing import BinaryIO
 
 from .tools import Log, find_tool, require_tools, run
 
+FORMAT = 2
+"""Raised when the options change."""
+
 OPTIONS = (
     *("-comp", "lz4"),
     *("-no-progress", "-quiet", "-noappend"),
@@ -50,4 +53,14 @@ def squash_tar_file(archive: Path, target: Path, *, log: Log) -> None:
     """Make `target` from a tar file. Raises `ImageError` with the log's end."""
     require_tools("mksquashfs", purpose="making an image")
     with archive.open("rb") as stream:
-        run(["mksquashfs", "-", str(target), "-tar", *OPTIONS], step="write the file system", log=log, stdin=stream)
+        run(
+            ["mksquashfs", "-", str(target), "-tar", *OPTIONS],
+            step="write the file system",
+            log=log,
+            stdin=stream,
+        )
+
+
+def squash_folder_argv(folder: str, target: Path) -> list[str]:
+    """The command that makes `target` of a folder, keeping owners and times as they are there."""
+    return ["mksquashfs", folder, str(target), *OPTIONS]

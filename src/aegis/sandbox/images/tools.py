@@ -13,9 +13,9 @@ from typing import IO
 from aegis.errors import HostNeedsError, ImageError
 
 from .cache import make_folder
+from .disk import NO_SPACE, no_space
 
 TAIL_LINES = 20
-NO_SPACE = "No space left on device"
 
 PACKAGES = {
     "apt-get": "apt",
@@ -90,15 +90,6 @@ class Log:
             return no_space(self.path.parent.parent, step)
         text = f"{step} failed ({detail})" + (f":\n{tail}" if tail else "")
         return ImageError(text, fix=f"the whole log is in {self.path}")
-
-
-def no_space(cache: Path, step: str, needed_bytes: int = 2 << 30) -> ImageError:
-    """The error of a full disk. `needed_bytes` is what the work takes at its peak."""
-    free = shutil.disk_usage(cache).free
-    return ImageError(
-        f"{step}: the disk of {cache} is full ({free >> 20} MiB free, about {needed_bytes >> 20} MiB needed)",
-        fix="free some space (aegis image prune), or set AEGIS_CACHE_DIR to a folder on a larger disk",
-    )
 
 
 def run(

@@ -121,10 +121,23 @@ class QemuDriver:
     def _key_parts(self, image: Image, shape: MachineShape) -> tuple[str, ...]:
         assert self._boot is not None
         # The counter's rate is part of the kernel's state; the host's boot stands for its processor and clock.
-        return (self.info.version, self._boot.digest, image.digest, shape.accel, str(shape.tsc_khz), boot_id())
+        return (
+            self.info.version,
+            self._boot.digest,
+            image.digest,
+            shape.accel,
+            str(shape.tsc_khz),
+            boot_id(),
+        )
 
     async def _load_or_make(
-        self, key: str, spec: TemplateSpec, shape: MachineShape, files: MachineFiles, image: Image, say: Progress
+        self,
+        key: str,
+        spec: TemplateSpec,
+        shape: MachineShape,
+        files: MachineFiles,
+        image: Image,
+        say: Progress,
     ) -> tuple[Saved, bool]:
         saved = await asyncio.to_thread(self._store.load, key)
         if saved is not None:
@@ -253,7 +266,9 @@ async def _furnish(machine: Machine, spec: TemplateSpec, image: Image) -> None:
 class QemuSandbox(RemoteSandbox):
     """The machine of one trial."""
 
-    def __init__(self, machine: Machine, info: SandboxInfo, env: Mapping[str, str], live: set[QemuSandbox]) -> None:
+    def __init__(
+        self, machine: Machine, info: SandboxInfo, env: Mapping[str, str], live: set[QemuSandbox]
+    ) -> None:
         super().__init__(machine.mux, info, env)
         self._machine = machine
         self._live = live

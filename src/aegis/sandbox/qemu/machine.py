@@ -82,7 +82,9 @@ async def _connect(vmm: Vmm, link: Any, *, first_stream: int, prepared: Mapping[
     return Machine(vmm, mux)
 
 
-async def boot(shape: MachineShape, files: MachineFiles, *, timeout_s: float = BOOT_TIMEOUT_S) -> tuple[Machine, int]:
+async def boot(
+    shape: MachineShape, files: MachineFiles, *, timeout_s: float = BOOT_TIMEOUT_S
+) -> tuple[Machine, int]:
     """Boot cold; returns the machine with its identity set, and its RAM (a memory file that it shares).
 
     Raises SandboxStartError with the console's end.
@@ -120,7 +122,9 @@ async def restore(shape: MachineShape, files: MachineFiles, saved: Saved) -> Mac
     except BaseException as error:
         console = vmm.console_tail() if vmm else ""
         await _destroy(machine, vmm)
-        raise _start_error(error, f"the machine was not restored within {RESTORE_TIMEOUT_S:.0f} s", console) from None
+        raise _start_error(
+            error, f"the machine was not restored within {RESTORE_TIMEOUT_S:.0f} s", console
+        ) from None
     finally:
         os.close(state)
     return machine
@@ -134,6 +138,7 @@ async def save(machine: Machine, ram: int) -> Saved:
     state = memory.create("state")
     try:
         vmm = machine.vmm
+        await machine.mux.rest()
         await vmm.execute("stop")
         await vmm.execute("migrate-set-capabilities", _IGNORE_SHARED)
         vmm.qmp.send_fd_scm(state)
@@ -159,9 +164,13 @@ async def _await_migration(vmm: Vmm) -> None:
         if status == "completed":
             return
         if status in ("failed", "cancelled"):
-            raise SandboxStartError(f"QEMU could not save or restore the machine: {answer.get('error-desc', status)}")
+            raise SandboxStartError(
+                f"QEMU could not save or restore the machine: {answer.get('error-desc', status)}"
+            )
         if vmm.process.returncode is not None:
-            raise SandboxStartError(f"QEMU ended with exit code {vmm.process.returncode} while restoring the machine")
+            raise SandboxStartError(
+                f"QEMU ended with exit code {vmm.process.returncode} while restoring the machine"
+            )
         await asyncio.sleep(POLL_S)
 
 

@@ -85,7 +85,11 @@ def _cannot_open(candidate: str) -> str | None:
 async def _boot(candidate: str, kernel: Path) -> ProbeResult:
     name = "/dev/kvm" if candidate == "kvm" else "HVF"
     deadline_s = _deadline_s()
-    files = [memory.create("memory", PROBE_MEMORY), os.open(kernel, os.O_RDONLY | os.O_CLOEXEC), memory.create("none", 4096)]
+    files = [
+        memory.create("memory", PROBE_MEMORY),
+        os.open(kernel, os.O_RDONLY | os.O_CLOEXEC),
+        memory.create("none", 4096),
+    ]
     ram, kernel_fd, empty = files
     begun = time.monotonic()
     try:

@@ -1,0 +1,83 @@
+"""Starting a run: from a request to a job, and what the ledger keeps of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from typing import Any
+
+from aegis._eval import prepare
+from aegis._eval.gitinfo import git_info
+from aegis._eval.outcome import EvalResult
+from aegis._eval.outputs import Outputs
+from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
+from aegis._eval.request import RunRequest
+from aegis._eval.session import Job, Setting, execute, image_identity, new_run_id, utc_now
+from aegis.engine.fingerprint import fingerprint
+from aegis.results import Ledger, RunRecord
+from aegis.sandbox.base import DriverInfo
+
+
+async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_signals: bool) -> EvalResult:
+    """Prepare the run, execute it, conclude it. Raises like `aegis.eval.run`."""
+    request.check()
+    outputs.check()
+    source = prepare.find(request)
+    failed = prepare.failed_before(request, source)
+    trials, seed = prepare.choose(request, source.suite, failed)
+    with closing(Ledger(source.project.root / LEDGER_FOLDER)) as ledger:
+        prepared = prepare.read_files(source, ledger.blobs, request.timeout_s)
+        setting = Setting(
+            isolation=request.isolation,
+            vmm=request.vmm,
+            require_kvm=request.require_kvm,
+            jobs=request.jobs,
+            retries=request.retries,
+            seed=seed,
+        )
+        run_id = new_run_id()
+
+        def begin(info: DriverInfo) -> None:
+            config = _config(request, source, prepared, setting, ledger, info)
+            record = RunRecord(run_id, source.suite.suite, "running", config["started_at"], config)
+            ledger.create_run(record, trials)
+
+        job = Job(run_id, source.project.root, prepared, trials, setting, ledger, begin)
+        return await execute(job, outputs, show=show, handle_signals=handle_signals)
+
+
+def _config(
+    request: RunRequest,
+    source: Source,
+    prepared: Prepared,
+    setting: Setting,
+    ledger: Ledger,
+    info: DriverInfo,
+) -> dict[str, Any]:
+    """What the ledger keeps of a run; the suite itself is a blob, as it may be large."""
+    image = image_identity(setting, prepared.recipe.image, source.project.root)
+    content = json.dumps(prepared.to_json(), separators=(",", ":")).encode("ascii")
+    return {
+        "content": ledger.blobs.put(content),
+        "suite_path": str(source.path),
+        "requested": {
+            "isolation": setting.isolation,
+            "vmm": setting.vmm,
+            "require_kvm": setting.require_kvm,
+            "jobs": setting.jobs,
+            "retries": setting.retries,
+        },
+        "env": dict(request.env),
+        "fail_under": request.fail_under,
+        "seed": setting.seed,
+        "isolation": {
+            "driver": info.driver,
+            "accel": info.accel,
+            "security_boundary": info.security_boundary,
+            "isolated_state": info.isolated_state,
+            "version": info.version,
+        },
+        "git": git_info(source.project.root),
+        "fingerprint": fingerprint(source.suite, prepared.files, image=image, isolation=setting.isolation),
+        "started_at": utc_now(),
+    }

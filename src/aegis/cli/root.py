@@ -1,0 +1,110 @@
+"""The root command: finds the command group, loads it, and turns whatever ends it into an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from aegis._version import __version__
+from aegis.cli.output import close_quietly, report_failure, wants_result_line
+
+COMPLETE_VARIABLE = "_AEGIS_COMPLETE"
+
+_COMMANDS = {
+    "init": ("aegis.cli.init:init", "Write a small suite and agent that run at once."),
+    "suite": ("aegis.cli.suite:suite", "Check, list and describe suites."),
+    "eval": ("aegis.cli.eval:eval_group", "Run suites, and look at what came of it."),
+    "image": ("aegis.cli.image:image", "Build, list and remove images."),
+    "setup": ("aegis.cli.setup:setup", "Prepare this host: the built-in image and what boots it."),
+    "sandbox": ("aegis.cli.sandbox:sandbox", "Open a shell in a fresh sandbox."),
+    "doctor": ("aegis.cli.doctor:doctor", "Check what this host needs, with the fix beside each miss."),
+}
+"""Name → (module:object, short help). The short help stands here so that `aegis --help` loads no command."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
+            ctx.fail(unknown_command(args[0], _COMMANDS))
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
+
+
+def unknown_command(written: str, known: Sequence[str] | dict[str, tuple[str, str]]) -> str:
+    """The message for a command that is not there, with the nearest one that is."""
+    near = difflib.get_close_matches(written, list(known), n=1)
+    hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(known)}"
+    return f"no such command {written!r}{hint}"
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 pass, 1 below the threshold, 2 usage or suite error, 3 inconclusive, "
+    "4 internal error, 5 nothing selected, 130 interrupted.",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="aegis", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Evaluate agents under production conditions: a fresh virtual machine for each trial.
+
+    \b
+    Examples:
+      aegis init                                 write a first suite and agent here
+      aegis eval run --suite first               run it
+      aegis eval run --suite first --isolation=none   run it without virtual machines
+      aegis doctor                               what this host still needs
+    """
+
+
+def invoke(args: list[str]) -> int:
+    """Run a command. Every ending becomes an exit code; nothing but the command's own output and one clear
+    message is printed."""
+    if COMPLETE_VARIABLE in os.environ:
+        cli.main(args=args, prog_name="aegis", complete_var=COMPLETE_VARIABLE)
+    try:
+        try:
+            code = _run(args)
+            sys.stdout.flush()
+            return code
+        except BaseException as error:
+            if _is_broken_pipe(error):
+                raise
+            return report_failure(error, result_line=wants_result_line(args))
+    except BrokenPipeError:
+        return close_quietly()
+
+
+def _run(args: list[str]) -> int:
+    try:
+        with cli.make_context("aegis", args) as context:
+            returned = cli.invoke(context)
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    # Commands return their exit code, or None for 0.
+    return returned if isinstance(returned, int) else 0
+
+
+def _is_broken_pipe(error: BaseException) -> bool:
+    return isinstance(error, BrokenPipeError)

@@ -1,0 +1,33 @@
+"""What a scorer is given, without an agent having run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from aegis.sandbox.base import Sandbox
+from aegis.scoring.base import ScoreContext
+from aegis.suite.model import Case, Expectation, Turn
+from aegis.trace import ToolCall, Trace, TurnRecord
+
+
+def case(*expectations: tuple[str, Any]) -> Case:
+    expect = tuple(Expectation(scorer=name, config=config) for name, config in expectations)
+    return Case(id="one", turns=(Turn(user="hi"),), expect=expect)
+
+
+def context(
+    answer: str = "",
+    sandbox: Sandbox | None = None,
+    *,
+    tool_calls: int = 0,
+    duration_s: float = 1.0,
+    check_files: Mapping[str, bytes] | None = None,
+) -> ScoreContext:
+    """A trace of one turn; without a sandbox, for scorers that look at the trace only."""
+    trace = Trace(
+        turns=(TurnRecord("hi", answer, duration_s),),
+        tool_calls=tuple(ToolCall(f"call-{i}") for i in range(tool_calls)),
+        duration_s=duration_s,
+    )
+    return ScoreContext(case(), trace, cast("Sandbox", sandbox), check_files or {})
