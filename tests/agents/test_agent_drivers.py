@@ -34,7 +34,9 @@ def test_commands_are_checked(protocol: Any) -> None:
     assert get(protocol).prepare(Agent(command="x", protocol=protocol)) == ()
 
 
-@pytest.mark.parametrize("command", ["python3 agent.py", "agent", "agent:", ":f", "a-b:c", "a:b:c", "a.py:f()"])
+@pytest.mark.parametrize(
+    "command", ["python3 agent.py", "agent", "agent:", ":f", "a-b:c", "a:b:c", "a.py:f()"]
+)
 def test_functions_are_checked(command: str) -> None:
     message = get("python").check(Agent(command=command, protocol="python"))
     assert message is not None

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.process_sandbox import converse
 
 from aegis.agents.base import AgentResult
 from aegis.suite.model import Agent
+from support.process_sandbox import converse
 
 PRELUDE = """
 import json, os, sys, time
@@ -84,7 +84,10 @@ def test_an_agent_that_stays_up_is_ended_without_blame() -> None:
         ('listen(); sys.exit("no key")', "exit code 1 before answering turn 1 of 1: no key"),
         ("listen()", "agent ended with exit code 0 before answering turn 1 of 1"),
         ('listen(); print("{", end="", flush=True); os._exit(4)', "exit code 4 before answering turn 1"),
-        ("listen(); os.closerange(3, 64); os.close(1); time.sleep(5000)", "closed its standard output before answering turn 1"),
+        (
+            "listen(); os.closerange(3, 64); os.close(1); time.sleep(5000)",
+            "closed its standard output before answering turn 1",
+        ),
         ('listen(); answer("ok"); sys.exit(7)', "exit code 7 after its last answer"),
     ],
 )

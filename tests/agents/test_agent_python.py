@@ -7,12 +7,12 @@ import shutil
 import subprocess
 
 import pytest
-from support.process_sandbox import converse
 
 from aegis.agents import get
 from aegis.agents.base import AgentResult
 from aegis.agents.python import shim_source
 from aegis.suite.model import Agent
+from support.process_sandbox import converse
 
 
 def call(module: str, *messages: str, target: str = "agent:answer", timeout_s: float = 120.0) -> AgentResult:
@@ -81,7 +81,10 @@ def answer(text):
 @pytest.mark.parametrize(
     ("module", "failure"),
     [
-        ("def answer(text):\n    raise ValueError('no such order')", "ValueError: no such order (agent.py line 2"),
+        (
+            "def answer(text):\n    raise ValueError('no such order')",
+            "ValueError: no such order (agent.py line 2",
+        ),
         ("import json\ndef answer(t):\n    json.loads('')", "JSONDecodeError: Expecting value"),
         ("def answer(text):\n    return 42", "the function returned int"),
         ("def answer(text):\n    return {'role': 'assistant'}", "without a text as its content"),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from support.process_sandbox import converse
 
 from aegis.agents.base import MAX_ANSWER_BYTES
 from aegis.agents.text import as_input
 from aegis.sandbox.base import Sandbox
 from aegis.suite.model import Agent, Turn
+from support.process_sandbox import converse
 
 
 def text(command: str, **env: str) -> Agent:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import subprocess
+import sys
 from typing import Any
 
 import pytest
-from support.scoring import context
 
 from aegis.errors import InfrastructureError
 from aegis.scoring import registry
 from aegis.scoring.base import Score
+from support.scoring import context
 
 
 def answer(config: Any, text: str) -> Score:
@@ -35,7 +36,10 @@ def answer(config: Any, text: str) -> Score:
         ({"matches": r"^b$"}, "b"),
         ({"matches": "(?m)^b$"}, "a\nb\nc"),
         ({"matches": "ORDER", "ignore_case": True}, "order"),
-        ({"json": {"amount": 42, "lines": [{"id": 1}]}}, '{"amount": 42.0, "lines": [{"id": 1, "x": 0}], "y": 2}'),
+        (
+            {"json": {"amount": 42, "lines": [{"id": 1}]}},
+            '{"amount": 42.0, "lines": [{"id": 1, "x": 0}], "y": 2}',
+        ),
         ({"json": None}, "null"),
         ({"json": {"1": "a"}}, '{"1": "a"}'),
         ({"schema": {"type": "object", "required": ["a"]}}, '{"a": 1}'),
@@ -131,7 +135,11 @@ def test_schemas_that_fit(schema: Any, text: str) -> None:
     ("schema", "text", "reason"),
     [
         ({"uniqueItems": True}, "[1, {}, 1.0]", "two elements are equal"),
-        ({"patternProperties": {"^a": {"type": "integer"}}}, '{"a1": "x"}', "$.a1: 'x' is not of type 'integer'"),
+        (
+            {"patternProperties": {"^a": {"type": "integer"}}},
+            '{"a1": "x"}',
+            "$.a1: 'x' is not of type 'integer'",
+        ),
         ({"patternProperties": {"^a": {}}, "additionalProperties": False}, '{"b": 1}', "'b' is not allowed"),
         ({"additionalProperties": {"type": "string"}}, '{"b": 1}', "$.b: 1 is not of type 'string'"),
         ({"items": {"$ref": "#"}, "type": "array"}, "[" * 600 + "]" * 600, "nested too deeply"),
@@ -144,7 +152,7 @@ def test_schemas_that_do_not_fit(schema: Any, text: str, reason: str) -> None:
 
 
 def test_a_schema_that_points_nowhere_is_nobodys_failure() -> None:
-    with pytest.raises(InfrastructureError, match="#gone"):
+    with pytest.raises(InfrastructureError, match="gone"):
         answer({"schema": {"$ref": "#gone"}}, "1")
 
 
@@ -168,7 +176,7 @@ def test_a_schema_that_points_nowhere_is_nobodys_failure() -> None:
         ({"json": {"a": {1, 2}}}, (("json",), "expected JSON, got a set")),
         ({"schema": "x"}, (("schema",), "expected a JSON Schema (a mapping)")),
         ({"schema": {"type": "objekt"}}, (("schema",), "not a JSON Schema: $.type")),
-        ({"schema": {"pattern": "("}}, (("schema",), "not a regular expression")),
+        ({"schema": {"pattern": "("}}, (("schema",), "$.pattern: '(' is not a 'regex'")),
         ({"schema": {"$ref": "http://x/y"}}, (("schema",), "references to other documents")),
         ({"schema": {"items": {"$ref": "#/$defs/a"}}}, (("schema",), "'#/$defs/a' leads nowhere")),
         ({"any": []}, (("any",), "expected a list of matchers, got an empty list")),
@@ -194,8 +202,13 @@ def test_endless_nesting_is_refused() -> None:
     assert "nested deeper than 20 levels" in registry.check("answer", config)[0][1]
 
 
-def test_ten_thousand_checks_take_no_time_to_speak_of() -> None:
-    configs = [{"contains": [f"refund {i}"], "not": f"sorry {i}"} for i in range(10_000)]
-    started = time.process_time()
-    assert not any(registry.check("answer", config) for config in configs)
-    assert time.process_time() - started < 20, "a check must not build models or compile anything"
+def test_ten_thousand_plain_checks_load_no_library() -> None:
+    program = """
+import sys
+from aegis.scoring import registry
+for i in range(10_000):
+    assert not registry.check("answer", {"contains": [f"refund {i}"], "matches": f"order {i}", "not": f"no {i}"})
+print([name for name in ("regex", "jsonschema", "sqlite3") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[]\n", done.stderr

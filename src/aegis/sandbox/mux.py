@@ -254,6 +254,10 @@ class Mux:
 
     async def init(self, message: dict[str, Any]) -> None:
         """Give the machine its identity; returns when it has acknowledged this very one."""
+        if self._ready.done():  # a pooled machine is given an identity a second time, when a trial takes it
+            self.check()
+            self._ready = asyncio.get_running_loop().create_future()
+            self._ready.add_done_callback(_retrieve)
         self.send_json(wire.INIT, 0, message)
         nonce = await asyncio.shield(self._ready)
         if nonce != message["nonce"]:

@@ -46,7 +46,7 @@ def violation(schema: Any, value: Any, deadline: Deadline) -> str | None:
         error: Any = next(_validator(json.dumps(schema, sort_keys=True)).iter_errors(value), None)
     except Unresolvable as missing:
         raise InfrastructureError(
-            f"the JSON Schema of an expectation refers to {missing.ref!r}, which it does not define"
+            f"the JSON Schema of an expectation is incomplete: {plain(str(missing))}"
         ) from None
     except RecursionError:
         return "it is nested too deeply for the schema"

@@ -133,10 +133,17 @@ def _harden(connection: sqlite3.Connection) -> None:
 def _authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
     if action == sqlite3.SQLITE_FUNCTION and second in _DENIED_FUNCTIONS:
         return sqlite3.SQLITE_DENY
-    # Full-text tables ask for this one themselves, and it tells nothing.
-    if action == sqlite3.SQLITE_PRAGMA and first == "data_version" and second is None:
+    if action in _ALLOWED_ACTIONS or _asked_by_full_text(action, first, second):
         return sqlite3.SQLITE_OK
-    return sqlite3.SQLITE_OK if action in _ALLOWED_ACTIONS else sqlite3.SQLITE_DENY
+    return sqlite3.SQLITE_DENY
+
+
+def _asked_by_full_text(action: int, first: str | None, second: str | None) -> bool:
+    """What SQLite itself asks for when it opens a full-text table: two pragmas that are only read, and the table's
+    declaration, which counts as an update of a schema that nobody may update (`writable_schema` is off)."""
+    if action == sqlite3.SQLITE_PRAGMA:
+        return first in ("data_version", "page_size") and second is None
+    return action == sqlite3.SQLITE_UPDATE and first == "sqlite_master"
 
 
 def _stopwatch() -> Callable[[], bool]:

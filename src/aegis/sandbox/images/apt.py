@@ -80,8 +80,11 @@ class Apt:
         fields = "$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(CODENAME)|$(COMPONENT)|$(SOURCESENTRY)"
         text = self._ask("apt-get", "indextargets", "--format", fields, "Identifier: Packages")
         rows = [line.split("|") for line in text.splitlines()]
-        own = [row for row in rows if len(row) == 6 and row[0] in DISTRIBUTIONS]
-        found = [Repository(*row[1:5], _signed_by(row[5])) for row in own]
+        found = [
+            Repository(uri, release, codename, component, _signed_by(entry))
+            for origin, uri, release, codename, component, entry in (row for row in rows if len(row) == 6)
+            if origin in DISTRIBUTIONS
+        ]
         if not found:
             raise HostNeedsError(
                 "the host's package sources hold no Debian repository",

@@ -54,22 +54,9 @@ APPLETS = (
 )
 
 # Left out of the standard library: what no guest runs, and extension modules whose libraries are not packed.
-UNUSED_PACKAGES = frozenset(
-    [
-        "test",
-        "idlelib",
-        "ensurepip",
-        "lib2to3",
-        "distutils",
-        "pydoc_data",
-        "tkinter",
-        "turtledemo",
-        "venv",
-        "unittest",
-        "sqlite3",
-        "curses",
-        "dbm",
-    ]
+UNUSED_PACKAGES = (
+    *("test", "idlelib", "ensurepip", "lib2to3", "distutils", "pydoc_data", "tkinter", "turtledemo", "venv"),
+    *("unittest", "sqlite3", "curses", "dbm", "wsgiref", "xmlrpc"),
 )
 UNUSED_EXTENSIONS = (
     *("_bz2", "_crypt", "_curses", "_curses_panel", "_dbm", "_hashlib", "_lzma", "_sqlite3", "_ssl", "_uuid"),

@@ -52,6 +52,7 @@ apt-get -q update
 apt-get -q install --yes --no-install-recommends -- @PACKAGES@
 if [ -n "$made" ]; then rm -f /usr/sbin/policy-rc.d; fi
 rm -rf /var/log/apt/* /var/log/dpkg.log /var/log/alternatives.log /var/cache/debconf/*-old /var/lib/dpkg/*-old
+rm -rf /tmp/lists /tmp/archives /tmp/apt.conf /tmp/sources.list
 """
 
 # Debian's Python has no pip of its own and marks itself as managed by apt; one borrowed from a virtual environment
@@ -64,6 +65,7 @@ else
     pip() { /tmp/pip/bin/pip --python /usr/bin/python3 "$@"; }
 fi
 pip install --no-cache-dir --no-input --disable-pip-version-check @REQUIREMENTS@
+rm -rf /tmp/pip /tmp/pip.conf
 """
 
 

@@ -16,21 +16,21 @@ def make_plan(ref: str, request: Request) -> Plan:
     """The plan for a reference. Raises `UsageError` for one of no known form, and what its kind's own plan raises."""
     kind, colon, rest = ref.partition(":")
     if ref == "debian":
-        from . import debian
+        from .debian import plan as plan_debian
 
-        return debian.plan(request)
+        return plan_debian(request)
     if colon and kind == "oci":
-        from .oci import registry
+        from .oci.registry import plan as plan_registry
 
-        return registry.plan(rest, request)
+        return plan_registry(rest, request)
     if colon and kind == "oci-layout":
-        from .oci import layout
+        from .oci.layout import plan as plan_layout
 
-        return layout.plan(rest, request)
+        return plan_layout(rest, request)
     if ref.endswith(".toml"):
-        from . import recipe
+        from .recipe import plan as plan_recipe
 
-        return recipe.plan(ref, request)
+        return plan_recipe(ref, request)
     raise UsageError(f"{ref!r} is not an image: {_hint(ref)}", fix=f"use {FORMS}")
 
 

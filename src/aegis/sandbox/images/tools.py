@@ -121,6 +121,11 @@ def run(
 
 
 def output(argv: Sequence[str], *, step: str, log: Log, env: Mapping[str, str] | None = None) -> str:
+    """As `run`, but the program's standard output is returned as text."""
+    return output_bytes(argv, step=step, log=log, env=env).decode("utf-8", "replace")
+
+
+def output_bytes(argv: Sequence[str], *, step: str, log: Log, env: Mapping[str, str] | None = None) -> bytes:
     """As `run`, but the program's standard output is returned."""
     log.note(step)
     with log.open() as stream:
@@ -129,7 +134,7 @@ def output(argv: Sequence[str], *, step: str, log: Log, env: Mapping[str, str] |
         )
     if done.returncode != 0:
         raise log.failure(step, _describe(done.returncode))
-    return done.stdout.decode("utf-8", "replace")
+    return done.stdout
 
 
 def _tied(argv: Sequence[str]) -> list[str]:

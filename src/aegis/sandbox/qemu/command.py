@@ -15,7 +15,7 @@ LEAN = (
     "mitigations=off no5lvl init_on_alloc=0 apparmor=0 audit=0 nowatchdog tsc=reliable "
     "rcupdate.rcu_expedited=1 transparent_hugepage=never cryptomgr.notests"
 ).split()
-TB_SIZE_MIB = 256
+TB_SIZE_MIB = 128
 """Bound of TCG's translation cache, which would otherwise grow to a fixed share of the host's memory."""
 
 
@@ -78,12 +78,8 @@ def arguments(
         "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         "-object",
         f"memory-backend-file,id=m0,size={size},mem-path=/proc/self/fd/{ram},share={'on' if share_ram else 'off'}",
-        "-kernel",
-        f"/proc/self/fd/{files.kernel}",
-        "-initrd",
-        f"/proc/self/fd/{files.initrd}",
-        "-append",
-        kernel_command_line(shape),
+        # A restored machine has its kernel in memory; QEMU would hold a second copy of these files for nothing.
+        *([] if incoming else _kernel(shape, files)),
         *_drive("d0", files.guest_root, 10),
         *_drive("d1", files.image, 11),
         "-device",
@@ -105,6 +101,17 @@ def arguments(
         "-serial",
         "chardev:s0",
         *(["-incoming", "defer"] if incoming else []),
+    ]
+
+
+def _kernel(shape: MachineShape, files: MachineFiles) -> list[str]:
+    return [
+        "-kernel",
+        f"/proc/self/fd/{files.kernel}",
+        "-initrd",
+        f"/proc/self/fd/{files.initrd}",
+        "-append",
+        kernel_command_line(shape),
     ]
 
 

@@ -180,6 +180,11 @@ class QemuDriver:
             made.pool = Pool(lambda: self._warm(made), limit)
         made.pool.expect(remaining)
 
+    def ready(self, template: Template) -> int:
+        """How many machines wait in the warm pool."""
+        pool = self._made[template.key].pool
+        return pool.ready if pool is not None else 0
+
     async def _warm(self, made: _Made) -> Machine:
         """A machine whose first answers, which are slow in software, are behind it."""
         machine = await restore(made.shape, made.files, made.saved)

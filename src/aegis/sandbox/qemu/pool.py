@@ -61,6 +61,10 @@ class Pool:
         else:
             self._ready.append(machine)
 
+    @property
+    def ready(self) -> int:
+        return len(self._ready)
+
     def take(self) -> Machine | None:
         """A machine that is ready, if there is one. Refills in the background."""
         self._remaining = max(0, self._remaining - 1)
