@@ -92,7 +92,9 @@ async def main(rounds: int, memory_mib: int) -> None:
             f"{driver.info.version}, {driver.info.accel}, {platform.system()} {platform.release()}, "
             f"{os.cpu_count()} processors, guest memory {memory_mib} MiB, {rounds} rounds\n"
         )
-    print("| start | a trial waits, ms (median) | first command, s (median) | min–max | than cold | private MiB |")
+    print(
+        "| start | a trial waits, ms (median) | first command, s (median) | min–max | than cold | private MiB |"
+    )
     print("|---|---|---|---|---|---|")
     base = statistics.median(figures["cold boot"].firsts)
     for name, each in figures.items():

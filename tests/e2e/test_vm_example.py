@@ -58,8 +58,8 @@ def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path
 @pytest.mark.parametrize(
     "program",
     [
-        "print(aegis.eval.run(suite='production-v2', sandbox=True).verdict)",
-        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True)).verdict)",
+        "print(aegis.eval.run(suite='production-v2', sandbox=True, trials=1).verdict)",
+        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True, trials=1)).verdict)",
     ],
     ids=["run", "arun"],
 )

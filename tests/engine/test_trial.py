@@ -17,10 +17,8 @@ from engine_values import (
     case,
     spec,
     tools,
-    until,
     world,
 )
-from support.fake_driver import FakeDriver, FakeSandbox, Output
 
 from aegis.agents.base import AgentResult
 from aegis.engine import trial as trial_module
@@ -38,6 +36,7 @@ from aegis.sandbox.base import Sandbox
 from aegis.scoring.base import ScoreContext
 from aegis.suite.model import Expectation
 from aegis.trace import Trace
+from support.fake_driver import FakeDriver, FakeSandbox, Output, until
 
 
 def attempt(

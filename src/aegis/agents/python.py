@@ -36,7 +36,7 @@ class PythonDriver:
 
     def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
         argv = ("python3", "-c", shim_source(), agent.command)
-        return (PreparedProcess(name=PROCESS_NAME, argv=argv, env=dict(agent.env)),)
+        return (PreparedProcess(name=PROCESS_NAME, argv=argv, env=dict(agent.env), says_ready=True),)
 
     async def converse(
         self,

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from aegis.errors import GuestOperationError, GuestProtocolError, SandboxLostError
-from aegis.sandbox.base import WORKSPACE, ExitStatus
+from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.guest import wire
 
 ERROR_CODES = frozenset(
@@ -386,10 +386,12 @@ class Mux:
             request["terminal"] = list(terminal)
         return await self.open(request, terminal=terminal is not None)
 
-    async def prepare(self, name: str, argv: tuple[str, ...], cwd: str, env: Mapping[str, str]) -> None:
-        """Start a program that waits for `attach`, perhaps in a restored machine."""
-        self.prepared[name] = self._next_stream
-        await self.open({"op": "prepare", "name": name, "argv": list(argv), "cwd": cwd, "env": dict(env)})
+    async def prepare(self, program: PreparedProcess, env: Mapping[str, str]) -> None:
+        """Start a program that waits for `attach`, perhaps in a restored machine. Returns when it is ready."""
+        request: dict[str, Any] = {"op": "prepare", "name": program.name, "argv": list(program.argv)}
+        request |= {"cwd": program.cwd, "env": {**env, **program.env}, "ready": program.says_ready}
+        self.prepared[program.name] = self._next_stream
+        await self.open(request)
 
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""

@@ -58,13 +58,13 @@ class Place(abc.ABC):
     def path(self, path: str) -> str:
         """A guest path (absolute, or relative to the workspace) as the child sees it."""
 
-    def make_group(self, group: int) -> None:
+    def make_group(self, group: int) -> None:  # noqa: B027
         """Make the group that a program and all that it starts will belong to."""
 
-    def join_group(self, group: int) -> None:
+    def join_group(self, group: int) -> None:  # noqa: B027
         """In the child."""
 
-    def kill_group(self, group: int) -> None:
+    def kill_group(self, group: int) -> None:  # noqa: B027
         """End every process of the group."""
 
     def group_gone(self, group: int) -> bool:
@@ -78,10 +78,10 @@ class Place(abc.ABC):
     def extra_env(self, group: int) -> dict[str, str]:
         return {}
 
-    def prepare_child(self) -> None:
+    def prepare_child(self) -> None:  # noqa: B027
         """Last step in the child before the program."""
 
-    def end_all(self) -> None:
+    def end_all(self) -> None:  # noqa: B027
         """The server is gone: end everything."""
 
 

@@ -7,16 +7,19 @@ host over the virtio port. With `--folder ROOT --link FD`: serves over an inheri
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import socket
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+if not __package__:  # run as a script, with a folder of which only this one is known
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    __package__ = importlib.import_module(
+        os.path.basename(os.path.dirname(os.path.abspath(__file__)))
+    ).__name__
 
-import confine
-import cradle
-import server
+from . import confine, cradle, server
 
 IMAGE, UPPER, MERGED = "/mnt/image", "/mnt/upper", "/mnt/merged"
 

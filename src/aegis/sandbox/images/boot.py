@@ -60,12 +60,18 @@ def boot_files(progress: Progress | None = None, cache_dir: Path | None = None) 
     cache = cache_folder(cache_dir)
     if ready := _load(cache):
         return ready
-    check_host()
+    check_architecture()
+    require_tools("apt-get", "dpkg-deb", "mksquashfs", "setpriv", purpose="making the boot files")
     with exclusive(cache / "locks/boot", what="the boot files", progress=say):
         if ready := _load(cache):
             return ready
         with disk_errors(cache, "making the boot files", NEEDED_BYTES):
             return _make(cache, say)
+
+
+def find_boot_files(cache_dir: Path | None = None) -> BootFiles | None:
+    """The boot files when they are made already, else None; nothing is built or downloaded."""
+    return _load(cache_folder(cache_dir))
 
 
 def _load(cache: Path) -> BootFiles | None:
@@ -183,11 +189,10 @@ def _unpack_kernel(package: Path, work: Path, result: Path) -> None:
     (result / "kernel-version").write_text(version)
 
 
-def check_host() -> None:
-    """Raise `HostNeedsError` where boot files can't be made."""
+def check_architecture() -> None:
+    """Raise `HostNeedsError` on a host whose machines would be of another kind."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise HostNeedsError(
             f"machines are made for x86_64 hosts, this one is {platform.machine()}",
             fix="run it on an x86_64 host, or without machines: --isolation=none",
         )
-    require_tools("apt-get", "dpkg-deb", "mksquashfs", "setpriv", purpose="making the boot files")

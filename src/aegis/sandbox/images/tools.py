@@ -56,11 +56,12 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Log:
     """The log file of one build. It stays after a failure, and its end is quoted in the error."""
 
     path: Path
+    _step_begins: int = 0
 
     @classmethod
     def start(cls, cache: Path, name: str) -> Log:
@@ -74,11 +75,13 @@ class Log:
     def note(self, text: str) -> None:
         with self.open() as stream:
             stream.write(f"== {text}\n".encode())
+            self._step_begins = stream.tell()
 
     def tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines that the last step wrote."""
         with self.path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 64 * 1024))
+            stream.seek(max(self._step_begins, size - 64 * 1024))
             text = stream.read().decode("utf-8", "replace")
         kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
         return "\n".join(f"  {line}" for line in kept)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
@@ -81,7 +81,8 @@ class Vmm:
         with suppress(Exception):
             async for event in self.qmp.events:
                 if event["event"] == "SHUTDOWN":
-                    self.shutdown_reason = event["data"].get("reason", "unknown")
+                    data = cast("dict[str, str]", event["data"])
+                    self.shutdown_reason = data.get("reason", "unknown")
 
     @property
     def pid(self) -> int:

@@ -1,6 +1,7 @@
 """Templates on disk: a saved machine per key, made once and loaded by every later run.
 
-Layout of `CACHE/templates/KEY/`: `ram` and `state` (the saved machine), `meta.json`. The folder appears whole by rename.
+Layout of `CACHE/templates/KEY/`: `ram` and `state` (the saved machine), `meta.json`. The folder appears whole, by
+rename.
 """
 
 from __future__ import annotations
