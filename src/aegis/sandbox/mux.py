@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aegis.errors import GuestOperationError, GuestProtocolError, SandboxLostError
+from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.guest import wire
 
@@ -207,9 +207,9 @@ def _exit_status(message: dict[str, Any]) -> ExitStatus:
     code, signal, duration = message.get("code"), message.get("signal"), message.get("duration", 0.0)
     if not isinstance(duration, int | float) or not 0 <= duration < 1e9:
         raise wire.WireError("EXIT with an impossible duration")
-    if isinstance(signal, int) and 0 < signal <= 64:
+    if type(signal) is int and 0 < signal <= 64:  # true and false are numbers in Python
         return ExitStatus(None, signal, float(duration))
-    if isinstance(code, int) and 0 <= code <= 255:
+    if type(code) is int and 0 <= code <= 255:
         return ExitStatus(code, None, float(duration))
     raise wire.WireError("EXIT with neither a code nor a signal")
 
@@ -219,8 +219,14 @@ def operation_error(error: Any) -> GuestOperationError:
     if not isinstance(error, dict):
         raise GuestProtocolError("the machine refused an operation without saying why")
     code = error.get("code")
-    message = str(error.get("message", ""))[:2000]
-    return GuestOperationError(message or "refused", code=code if code in ERROR_CODES else "failed")
+    message = shown(error.get("message", ""))
+    known = code if isinstance(code, str) and code in ERROR_CODES else "failed"
+    return GuestOperationError(message or "refused", code=known)
+
+
+def shown(text: object) -> str:
+    """A machine's words on one line of bounded length, without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text)[:2000])
 
 
 class Mux:
@@ -302,7 +308,7 @@ class Mux:
             if not self._ready.done():
                 self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
         elif kind == wire.DOWN:
-            reason = str(wire.decode_json(payload).get("reason"))[:200]
+            reason = shown(wire.decode_json(payload).get("reason"))[:200]
             self._fail(SandboxLostError(f"the machine went down: {reason}", by_guest=True))
         else:
             raise wire.WireError(f"frame kind {kind} on stream 0")
@@ -421,8 +427,13 @@ class Mux:
         self._processes.pop(stream, None)
 
 
-async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[bytes, bytes, ExitStatus]:
-    """Feed an operation and read it to its end. Raises GuestOperationError when it failed."""
+async def collect(
+    process: MuxProcess, stdin: bytes, max_bytes: int, overflow: SandboxError | None = None
+) -> tuple[bytes, bytes, ExitStatus]:
+    """Feed an operation and read it to its end: its output, what it says of a failure, its status.
+
+    Raises `overflow`, or GuestProtocolError, when it sends more than `max_bytes`.
+    """
 
     async def feed() -> None:
         await process.write(stdin)
@@ -433,7 +444,9 @@ async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[by
         async for chunk in chunks:
             data += chunk
             if len(data) > limit:
-                raise GuestProtocolError(f"the machine sent more than the {limit} bytes that were asked for")
+                raise overflow or GuestProtocolError(
+                    f"the machine sent more than the {limit} bytes that were asked for"
+                )
         return bytes(data)
 
     out, err, _ = await together(read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed())

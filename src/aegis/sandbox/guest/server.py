@@ -168,6 +168,8 @@ class Server:
                     self._frame(kind, stream, payload)
             except (wire.WireError, LookupError, TypeError, ValueError) as error:
                 self._down(f"the host broke the protocol: {type(error).__name__}: {error}")
+            except OSError as error:
+                self._down(f"the machine's own program failed: {error}")
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
         if kind == wire.OPEN:
@@ -318,6 +320,12 @@ class Server:
     def _on_begun(self, program: Program, sock: socket.socket) -> None:
         """The spare answered: it has become the program (end of file), or says why it cannot."""
         received = cradle.receive(sock)
+        if self._programs.get(program.stream) is not program:  # closed by the host while it was starting
+            for fd in received[1] if received is not None else []:
+                os.close(fd)
+            self._unwatch(sock.fileno())
+            sock.close()
+            return
         if received is not None and received[0].get("terminal"):
             master = received[1][0]
             program.stdin = master
@@ -325,8 +333,6 @@ class Server:
             return
         self._unwatch(sock.fileno())
         sock.close()
-        if self._programs.get(program.stream) is not program:
-            return  # closed by the host while it was starting
         if received is not None:
             self._drop(program)
             self._refuse(program.stream, received[0]["code"], received[0]["message"])
@@ -427,6 +433,7 @@ class Server:
 
     def _feed(self, program: Program) -> None:
         if program.stdin is None:
+            self._grant(program.stream, len(program.pending))
             program.pending.clear()
             return
         blocked = False
@@ -445,9 +452,8 @@ class Server:
             self._grant(program.stream, taken)
         if program.terminal:
             if program.input_ended and not blocked:
-                blocked = not self._type_end_of_file(program)
-            if program.outputs:
-                self._refresh(program.outputs[0])
+                self._type_end_of_file(program)
+            self._refresh(program.outputs[0])
         elif blocked:
             self._watch(program.stdin, selectors.EVENT_WRITE, lambda _: self._feed(program))
         else:
@@ -456,16 +462,16 @@ class Server:
                 self._close_stdin(program)
 
     @staticmethod
-    def _type_end_of_file(program: Program) -> bool:
+    def _type_end_of_file(program: Program) -> None:
         """A terminal has no end of file but a character for it, which is no part of the host's credit."""
         assert program.stdin is not None
         try:
-            program.input_ended = os.write(program.stdin, b"\x04") == 0
+            os.write(program.stdin, b"\x04")
         except BlockingIOError:
-            return False
+            return
         except OSError:
-            program.input_ended = False
-        return True
+            pass
+        program.input_ended = False
 
     def _close_stdin(self, program: Program) -> None:
         if program.stdin is not None and not program.terminal:

@@ -285,9 +285,9 @@ class QemuSandbox(RemoteSandbox):
         return self._machine.vmm.pid
 
     async def _destroy(self) -> None:
-        self._live.discard(self)
         with contextlib.suppress(Exception):
             await self._machine.kill()
+        self._live.discard(self)
 
 
 def _info(accel: str, version: str) -> DriverInfo:
