@@ -10,6 +10,9 @@ import hashlib
 import signal
 
 import pytest
+
+from aegis.errors import GuestOperationError
+from aegis.sandbox.base import MIB, PreparedProcess, Process, Sandbox, TemplateSpec
 from support.sandbox_bench import (
     DEADLINE_S,
     Bench,
@@ -23,9 +26,6 @@ from support.sandbox_bench import (
     text_of,
     until,
 )
-
-from aegis.errors import GuestOperationError
-from aegis.sandbox.base import MIB, PreparedProcess, Process, Sandbox, TemplateSpec
 
 TALKER = """
 import sys
@@ -46,7 +46,9 @@ SPEC = TemplateSpec(
         PreparedProcess("talker", ("python3", "talker.py", "one"), env={"ONLY_HERE": "yes"}),
         PreparedProcess("second", ("python3", "talker.py", "two")),
         PreparedProcess("ended", ("sh", "-c", "echo last words; echo complaint >&2; exit 3")),
-        PreparedProcess("environment", ("sh", "-c", 'read x; echo "$FROM_TEMPLATE $ONLY_HERE $PWD"'), {"ONLY_HERE": "h"}),
+        PreparedProcess(
+            "environment", ("sh", "-c", 'read x; echo "$FROM_TEMPLATE $ONLY_HERE $PWD"'), {"ONLY_HERE": "h"}
+        ),
     ),
 )
 """The template of all conformance tests: made once for each driver."""
@@ -107,7 +109,9 @@ class ExecConformance:
         size = 3 * MIB
 
         async def use(sandbox: Sandbox) -> None:
-            script = "i=0; while [ $i -lt 48 ]; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > progress; done"
+            script = (
+                "i=0; while [ $i -lt 48 ]; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > progress; done"
+            )
             process = await sandbox.exec(("/bin/sh", "-c", script))
             await until(lambda: _written(sandbox), "the first bytes")
             before = await _settled(sandbox)
@@ -134,7 +138,9 @@ class ExecConformance:
     def test_both_channels_carry_much_at_once(self, bench: Bench) -> None:
         async def use(sandbox: Sandbox) -> None:
             script = "head -c 1500000 /dev/zero & head -c 1500000 /dev/zero >&2; wait"
-            done = await sandbox.run(("/bin/sh", "-c", script), max_output_bytes=2 * MIB, timeout_s=DEADLINE_S)
+            done = await sandbox.run(
+                ("/bin/sh", "-c", script), max_output_bytes=2 * MIB, timeout_s=DEADLINE_S
+            )
             assert (len(done.stdout), len(done.stderr), done.truncated) == (1_500_000, 1_500_000, False)
 
         bench.trial(use, SPEC)
@@ -178,7 +184,9 @@ class ExecConformance:
 
         bench.trial(with_gate, SPEC)
 
-    def test_the_output_ends_when_its_last_holder_closed_it_though_the_program_goes_on(self, bench: Bench) -> None:
+    def test_the_output_ends_when_its_last_holder_closed_it_though_the_program_goes_on(
+        self, bench: Bench
+    ) -> None:
         async def use(sandbox: Sandbox) -> None:
             process = await sandbox.exec(("/bin/sh", "-c", "echo said; exec >&- 2>&-; exec sleep 1000"))
             assert await read_all(process.stdout()) == b"said\n"
@@ -259,7 +267,9 @@ class ExecConformance:
     def test_thirty_programs_at_once(self, bench: Bench) -> None:
         async def use(sandbox: Sandbox) -> None:
             async def one(number: int) -> None:
-                process = await sandbox.exec(("/bin/sh", "-c", f"read line; echo $line {number}; exit {number}"))
+                process = await sandbox.exec(
+                    ("/bin/sh", "-c", f"read line; echo $line {number}; exit {number}")
+                )
                 await process.write(b"hello\n")
                 out, _ = await finish(process)
                 assert out.decode() == f"hello {number}\n"

@@ -84,7 +84,9 @@ def tar_of(files: Mapping[str, bytes | str], *, modes: Mapping[str, int] | None 
     return buffer.getvalue()
 
 
-async def sh(sandbox: Sandbox, script: str, *, timeout_s: float = DEADLINE_S, stdin: bytes = b"") -> Completed:
+async def sh(
+    sandbox: Sandbox, script: str, *, timeout_s: float = DEADLINE_S, stdin: bytes = b""
+) -> Completed:
     return await sandbox.run(("/bin/sh", "-c", script), timeout_s=timeout_s, stdin=stdin)
 
 

@@ -164,7 +164,7 @@ def _print(diagnosis: Diagnosis) -> None:
             group = check.group
             click.echo(f"{group}")
         mark = {"ok": "ok      ", "missing": "MISSING ", "optional": "optional"}[check.status]
-        click.echo(f"  {mark}  {check.name.ljust(width)}  {check.detail}")
+        click.echo(f"  {mark}  {check.name.ljust(width)}  {' '.join(check.detail.split())}")
         if check.status != "ok":
             click.echo(f"            {' ' * width}  {check.why}")
             if check.fix:

@@ -91,7 +91,7 @@ class MuxProcess:
                 await self._may_send.wait()
             size = min(len(view), self._credit, 32768)
             if size <= 0:
-                return
+                break
             self._credit -= size
             self._mux.send(wire.DATA, self.stream, bytes(view[:size]))
             view = view[size:]
@@ -242,6 +242,7 @@ class Mux:
         self._task: asyncio.Task[None] | None = None
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
+        self._asked_ready = False
         self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ready.add_done_callback(_retrieve)
         self.gone = asyncio.Event()
@@ -264,6 +265,7 @@ class Mux:
             self.check()
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(_retrieve)
+        self._asked_ready = True
         self.send_json(wire.INIT, 0, message)
         nonce = await asyncio.shield(self._ready)
         if nonce != message["nonce"]:
@@ -305,8 +307,9 @@ class Mux:
             if not self._hello.done():
                 self._hello.set_result(None)
         elif kind == wire.READY:
-            if not self._ready.done():
-                self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
+            if not self._asked_ready or self._ready.done():
+                raise wire.WireError("READY that nobody asked for")
+            self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
         elif kind == wire.DOWN:
             reason = shown(wire.decode_json(payload).get("reason"))[:200]
             self._fail(SandboxLostError(f"the machine went down: {reason}", by_guest=True))

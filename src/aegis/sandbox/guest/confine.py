@@ -219,17 +219,38 @@ class Folder(Place):
         if group not in self._marks:
             return []
         mark = f"INVOCATION_ID={self._marks[group]}".encode()
-        members = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+        return [pid for pid in pids if mark in self._environment(pid)]
+
+    def _environment(self, pid: int) -> list[bytes]:
+        """What a process was started with. It is empty for an instant while the process becomes another program."""
+        for _ in range(5):
             try:
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    if mark in file.read().split(b"\0"):
-                        members.append(int(entry))  # a zombie's is empty
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    content = file.read()
             except OSError:
-                continue
-        return members
+                return []
+            if content or not self._descends(pid):
+                return content.split(b"\0")
+            time.sleep(0.002)
+        return []
+
+    @staticmethod
+    def _parent(pid: int) -> int:
+        """0 for a process that has ended, zombies included."""
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                state, parent = file.read().rpartition(")")[2].split()[:2]
+        except OSError:
+            return 0
+        return 0 if state in "ZX" else int(parent)
+
+    def _descends(self, pid: int) -> bool:
+        while pid > 1:
+            pid = self._parent(pid)
+            if pid == os.getpid():
+                return True
+        return False
 
     def kill_group(self, group: int) -> None:
         for pid in self._members(group):
@@ -250,8 +271,17 @@ class Folder(Place):
 
     def end_all(self) -> None:
         deadline = time.monotonic() + 5
-        for group in list(self._marks):
-            self.kill_group(group)
-            while not self.group_gone(group) and time.monotonic() < deadline:
-                time.sleep(0.01)
+        while time.monotonic() < deadline:
+            # This process adopts orphans, so that whatever a program left behind is below it.
+            left = [
+                int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._descends(int(entry))
+            ]
+            if not left:
+                break
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass
+            time.sleep(0.01)
         shutil.rmtree(self._root, ignore_errors=True)

@@ -24,6 +24,7 @@ from .debs import unpack
 from .disk import disk_errors
 from .modules import ModuleTree
 from .pins import Pins, current_pins, load_pins, refresh_pins
+from .squashfs import FORMAT as SQUASHFS_FORMAT
 from .squashfs import write_squashfs
 from .tools import Log, require_tools
 
@@ -91,7 +92,7 @@ def _load(cache: Path) -> BootFiles | None:
 
 def _digest(pins: Pins) -> str:
     digest = hashlib.sha256(_base_key(pins).encode())
-    digest.update(f"{FORMAT} {initrd.FORMAT}".encode())
+    digest.update(f"{FORMAT} {initrd.FORMAT} {SQUASHFS_FORMAT}".encode())
     for path in (INIT_SCRIPT, *guest_root.guest_files(GUEST_SOURCE)):
         content = path.read_bytes()
         digest.update(f"\0{path.relative_to(GUEST_SOURCE)}\0{len(content)}\0".encode() + content)

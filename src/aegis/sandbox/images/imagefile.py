@@ -60,7 +60,9 @@ def read_image_file(path: Path, shown: str, base_dir: Path) -> ImageFile:
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"at line (\d+)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
-        raise UsageError(f"{shown}:{line}: not TOML: {error}", fix="docs/images.md shows an image file") from error
+        raise UsageError(
+            f"{shown}:{line}: not TOML: {error}", fix="docs/images.md shows an image file"
+        ) from error
     reader = _Reader(text, shown, base_dir)
     result = reader.read(document)
     if reader.problems:

@@ -61,11 +61,14 @@ class Log:
     """The log file of one build. It stays after a failure, and its end is quoted in the error."""
 
     path: Path
+    needed_bytes: int = 512 << 20
+    """Free space that the build takes at its peak: told when the disk is full."""
     _step_begins: int = 0
 
     @classmethod
-    def start(cls, cache: Path, name: str) -> Log:
-        log = cls(make_folder(cache / "logs") / f"{name}.log")
+    def start(cls, cache: Path, name: str, needed_bytes: int = 512 << 20) -> Log:
+        """Begin the log anew. Raises `ImageError` when the cache can't be written."""
+        log = cls(make_folder(cache / "logs") / f"{name}.log", needed_bytes)
         log.path.write_bytes(b"")
         return log
 
@@ -90,7 +93,7 @@ class Log:
         """The error of a failed step: what, the end of the log, where the whole log is."""
         tail = self.tail()
         if NO_SPACE in tail:
-            return no_space(self.path.parent.parent, step)
+            return no_space(self.path.parent.parent, step, self.needed_bytes)
         text = f"{step} failed ({detail})" + (f":\n{tail}" if tail else "")
         return ImageError(text, fix=f"the whole log is in {self.path}")
 

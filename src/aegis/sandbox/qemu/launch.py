@@ -44,7 +44,7 @@ def qemu_version(path: str) -> str:
 
 
 @cache
-def confinement() -> tuple[str, ...]:
+def confinement(accel: str = "tcg") -> tuple[str, ...]:
     """Words before the QEMU command: another user, no new privileges, namespaces without network, dies with us.
 
     Falls back to what the host allows; `docs/sandbox.md` says what each step takes away.
@@ -54,12 +54,23 @@ def confinement() -> tuple[str, ...]:
         return ()
     words = [setpriv, "--no-new-privs", "--pdeathsig=KILL"]
     if os.geteuid() == 0:
-        words[1:1] = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        group = _kvm_group() if accel == "kvm" else None
+        groups = "--clear-groups" if group is None else f"--groups={group}"
+        words[1:1] = [f"--reuid={NOBODY}", f"--regid={NOBODY}", groups]
     if unshare is not None:
         spaces = [unshare, "-U", "-n", "-i", "-u", "-p", "--fork", "--kill-child"]
         if subprocess.run([*words, *spaces, "true"], capture_output=True, check=False).returncode == 0:
             return (*words, *spaces)
     return tuple(words)
+
+
+def _kvm_group() -> int | None:
+    """The group (not root's) through which a user other than root may use /dev/kvm, on most hosts named `kvm`."""
+    try:
+        device = os.stat("/dev/kvm")
+    except OSError:
+        return None
+    return device.st_gid if device.st_mode & 0o060 == 0o060 and device.st_gid != 0 else None
 
 
 def _log_file(name: str) -> int:
@@ -162,7 +173,7 @@ async def launch(
     fds = [files.kernel, files.initrd, files.guest_root, files.image, ram, console_out]
     fds += [link_theirs.fileno(), qmp_theirs.fileno(), *([incoming] if incoming is not None else [])]
     command = [
-        *confinement(),
+        *confinement(shape.accel),
         qemu_path(),
         *arguments(
             shape,
