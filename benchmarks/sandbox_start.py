@@ -31,10 +31,13 @@ async def answered(sandbox: QemuSandbox, begun: float) -> float:
 
 
 def private_mib(pid: int) -> float:
-    """Private memory of a process and all that it started, in MiB."""
+    """Memory that a process and all that it started have for themselves, in MiB: pages that they wrote.
+
+    The kernel's `Private_Dirty` would also count pages of the template that only one machine happens to map just now.
+    """
     total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Private_Clean:", "Private_Dirty:")):
+        if line.startswith("Anonymous:"):
             total += int(line.split()[1])
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return total / 1024 + sum(private_mib(int(child)) for child in children)

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.conformance_exec import SPEC
-from support.host_state import host_state, nothing_left
-from support.sandbox_bench import DEADLINE_S, Bench, read_until, sh, tar_of, text_of
 
 from aegis.errors import GuestOperationError, SandboxLostError, SandboxStartError
 from aegis.sandbox.base import PreparedProcess, Sandbox
+from support.conformance_exec import SPEC
+from support.host_state import host_state, nothing_left
+from support.sandbox_bench import DEADLINE_S, Bench, read_until, sh, tar_of, text_of
 
 
 class LifeConformance:
@@ -47,7 +47,9 @@ class LifeConformance:
 
         bench.run(body)
 
-    def test_stop_may_be_called_twice_and_everything_after_it_is_lost(self, bench: Bench, tmp_path: Path) -> None:
+    def test_stop_may_be_called_twice_and_everything_after_it_is_lost(
+        self, bench: Bench, tmp_path: Path
+    ) -> None:
         async def body() -> None:
             sandbox = await bench.driver.start(await bench.template(SPEC))
             process = await sandbox.exec(("cat",))
@@ -101,7 +103,9 @@ class LifeConformance:
             before = host_state()
             for _ in range(3):
                 async with bench.sandbox(SPEC) as sandbox:
-                    await sandbox.exec(("/bin/sh", "-c", "setsid sleep 1000 & env -i setsid sleep 1000 & sleep 1000"))
+                    await sandbox.exec(
+                        ("/bin/sh", "-c", "setsid sleep 1000 & env -i setsid sleep 1000 & sleep 1000")
+                    )
             await nothing_left(before)
 
         bench.run(body)
@@ -187,7 +191,10 @@ class TemplateConformance:
     @pytest.mark.parametrize(
         ("setup", "words"),
         [
-            (("true", "echo a; echo 'no such thing' >&2; exit 9"), ("step 2", "exit code 9", "no such thing")),
+            (
+                ("true", "echo a; echo 'no such thing' >&2; exit 9"),
+                ("step 2", "exit code 9", "no such thing"),
+            ),
             (("seq 100; false",), ("step 1", "exit code 1", "\n    100")),
             (("kill -KILL $$",), ("step 1", "killed by signal 9")),
         ],

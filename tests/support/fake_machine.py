@@ -47,7 +47,9 @@ class FakeMachine:
 
 
 @asynccontextmanager
-async def fake_machine(*, first_stream: int = 1, prepared: dict[str, int] | None = None) -> AsyncIterator[FakeMachine]:
+async def fake_machine(
+    *, first_stream: int = 1, prepared: dict[str, int] | None = None
+) -> AsyncIterator[FakeMachine]:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)

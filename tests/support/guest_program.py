@@ -101,7 +101,9 @@ def guest_program(folder: Path) -> Iterator[GuestProgram]:
     command = [sys.executable, "-I", "-S", program, "--folder", str(folder), "--link", str(theirs.fileno())]
     with (
         ours,
-        subprocess.Popen(command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True) as process,
+        subprocess.Popen(
+            command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
+        ) as process,
     ):
         theirs.close()
         try:

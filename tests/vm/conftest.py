@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite(
-    "support.conformance_exec", "support.conformance_files", "support.conformance_life", "support.sandbox_bench"
+    "support.conformance_exec",
+    "support.conformance_files",
+    "support.conformance_life",
+    "support.sandbox_bench",
 )
 
+from aegis.sandbox.select import open_driver  # noqa: E402
 from support.host_state import own_temporary_folder  # noqa: E402
 from support.sandbox_bench import Bench, open_bench  # noqa: E402
-
-from aegis.sandbox.select import open_driver  # noqa: E402
 
 
 @pytest.fixture(scope="module")

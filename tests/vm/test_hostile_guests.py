@@ -10,12 +10,12 @@ import contextlib
 import time
 
 import pytest
-from support.conformance_exec import SPEC
-from support.host_state import host_state, nothing_left, resident_bytes
-from support.sandbox_bench import DEADLINE_S, Bench, sh, text_of
 
 from aegis.errors import SandboxLostError
 from aegis.sandbox.base import MIB, Completed, Sandbox
+from support.conformance_exec import SPEC
+from support.host_state import host_state, nothing_left, resident_bytes
+from support.sandbox_bench import DEADLINE_S, Bench, sh, text_of
 
 pytestmark = pytest.mark.vm
 
@@ -100,11 +100,15 @@ def test_what_a_root_without_these_capabilities_cannot_do(bench: Bench, script: 
     assert survives(bench, script).status.ok
 
 
-MOUNTED_TRIGGER = "mkdir -p /mnt/p && mount -t proc none /mnt/p && echo {0} > /mnt/p/sysrq-trigger; sleep 1000"
+MOUNTED_TRIGGER = (
+    "mkdir -p /mnt/p && mount -t proc none /mnt/p && echo {0} > /mnt/p/sysrq-trigger; sleep 1000"
+)
 
 
 @pytest.mark.parametrize(("letter", "word"), [("b", "rebooted"), ("o", "powered off")])
-def test_a_machine_that_is_ended_from_inside_is_the_agents_doing(bench: Bench, letter: str, word: str) -> None:
+def test_a_machine_that_is_ended_from_inside_is_the_agents_doing(
+    bench: Bench, letter: str, word: str
+) -> None:
     """A root that mounts a proc of its own gets at the trigger that the given one hides."""
     lost = is_lost(bench, MOUNTED_TRIGGER.format(letter))
     assert lost.by_guest
@@ -281,7 +285,11 @@ def test_spinners_leave_the_machine_responsive_and_a_neighbour_alive(bench: Benc
 def test_a_program_that_ends_the_spare_processes_again_and_again(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         process = await sandbox.exec(
-            ("python3", "-c", "import os, time\nwhile True:\n  try: os.kill(-1, 9)\n  except OSError: pass\n  time.sleep(0.3)")
+            (
+                "python3",
+                "-c",
+                "import os, time\nwhile True:\n  try: os.kill(-1, 9)\n  except OSError: pass\n  time.sleep(0.3)",
+            )
         )
         await asyncio.sleep(2)
         for _ in range(5):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from aegis.errors import SandboxLostError
+from aegis.sandbox.select import open_driver
 from support.conformance_exec import (
     SPEC,
     AttachConformance,
@@ -16,20 +18,10 @@ from support.conformance_exec import (
 )
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
 from support.conformance_life import LifeConformance, TemplateConformance
-from support.host_state import host_state, nothing_left, own_temporary_folder
-from support.sandbox_bench import Bench, open_bench
-
-from aegis.errors import SandboxLostError
-from aegis.sandbox.select import open_driver
+from support.host_state import host_state, nothing_left
+from support.sandbox_bench import Bench
 
 pytestmark = pytest.mark.vm
-
-
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp("temporary")
-    with own_temporary_folder(folder), open_bench(lambda: open_driver("vm", base_dir=Path("/"))) as opened:
-        yield opened
 
 
 class TestExec(ExecConformance):

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from support.conformance_exec import SPEC
-from support.host_state import descendants, host_state, nothing_left
-from support.sandbox_bench import Bench, text_of, until
 
 from aegis.sandbox.base import Template, TemplateSpec
 from aegis.sandbox.images.cache import cache_folder
 from aegis.sandbox.qemu.driver import QemuDriver
 from aegis.sandbox.select import open_driver
+from support.conformance_exec import SPEC
+from support.host_state import descendants, host_state, nothing_left
+from support.sandbox_bench import Bench, text_of, until
 
 pytestmark = pytest.mark.vm
 

@@ -34,6 +34,8 @@ class PreparedProcess:
     says_ready: bool = False
     """Whether it writes a line to standard output once it waits for input; the template is saved after that line.
     The line is still the first that `attach` gives."""
+    ready_timeout_s: float = 60.0
+    """How long the template waits for that line. What is late is no error: it goes on getting ready in each trial."""
 
 
 @dataclass(frozen=True, slots=True)

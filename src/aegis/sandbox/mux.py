@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
 from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.guest import wire
+
+EXPLAIN_TIMEOUT_S = 5.0
 
 ERROR_CODES = frozenset(
     {
@@ -248,6 +250,9 @@ class Mux:
         self.gone = asyncio.Event()
         self.prepared: dict[str, int] = {}
         """Stream numbers of prepared programs."""
+        self._opening: set[asyncio.Task[MuxProcess]] = set()
+        self.explain: Callable[[], Awaitable[Exception]] | None = None
+        """Asked why the machine is gone when its connection ends."""
 
     def start(self, *, first_stream: int = 1, prepared: Mapping[str, int] | None = None) -> None:
         """`first_stream`: number of the first stream this side opens; `prepared`: streams of the template below it."""
@@ -288,11 +293,18 @@ class Mux:
             while data := await self._reader.read(65536):
                 for kind, stream, payload in self._decoder.feed(data):
                     self._frame(kind, stream, payload)
-            self._fail(SandboxLostError("the machine's connection was closed"))
+            await self._ended("the machine's connection was closed")
         except (wire.WireError, GuestProtocolError) as error:
             self._fail(GuestProtocolError(f"the machine broke the protocol: {error}"))
         except OSError as error:
-            self._fail(SandboxLostError(f"the machine's connection broke: {error}"))
+            await self._ended(f"the machine's connection broke: {error}")
+
+    async def _ended(self, what: str) -> None:
+        if self._error is None and self.explain is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXPLAIN_TIMEOUT_S):
+                    self._fail(await self.explain())
+        self._fail(SandboxLostError(what))
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -396,11 +408,22 @@ class Mux:
         return await self.open(request, terminal=terminal is not None)
 
     async def prepare(self, program: PreparedProcess, env: Mapping[str, str]) -> None:
-        """Start a program that waits for `attach`, perhaps in a restored machine. Returns when it is ready."""
+        """Start a program that waits for `attach`, perhaps in a restored machine.
+
+        Returns when it is ready, or when its time for that is over: it goes on getting ready then. Raises
+        GuestOperationError when it cannot be started.
+        """
         request: dict[str, Any] = {"op": "prepare", "name": program.name, "argv": list(program.argv)}
         request |= {"cwd": program.cwd, "env": {**env, **program.env}, "ready": program.says_ready}
         self.prepared[program.name] = self._next_stream
-        await self.open(request)
+        opening = asyncio.create_task(self.open(request))
+        await asyncio.wait([opening], timeout=program.ready_timeout_s)
+        if opening.done():
+            await opening
+        else:
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
+            opening.add_done_callback(_retrieve)
 
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from aegis.errors import HostileArchiveError, SandboxError, SandboxLostError
+from aegis.errors import GuestOperationError, HostileArchiveError, SandboxError, SandboxLostError
 from aegis.sandbox import archive
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
@@ -114,7 +114,13 @@ class RemoteSandbox:
     ) -> int:
         limit = max_bytes + TAR_OVERHEAD + 1536 * max_files
         overflow = HostileArchiveError(f"{path}: files of more than {max_bytes} bytes in all")
-        data = await self._operation({"op": "tree", "path": path}, b"", limit, overflow)
+        request: dict[str, object] = {"op": "tree", "path": path, "max": max_bytes, "files": max_files}
+        try:
+            data = await self._operation(request, b"", limit, overflow)
+        except GuestOperationError as error:
+            if error.code == "too-large":
+                raise HostileArchiveError(str(error)) from None
+            raise
         return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
 
     async def stop(self) -> None:

@@ -58,7 +58,7 @@ def members(archive: bytes) -> Iterator[Member]:
             if size:
                 raise TarError("a folder with content")
         elif kind not in FILE:
-            raise TarError(f"{ascii(name[:80])} is neither a regular file nor a folder")
+            raise TarError(f"{name[:80]!a} is neither a regular file nor a folder")
         mode = _number(header[100:108])
         yield Member(name, kind == FOLDER, bool(mode & 0o100), view[start : start + size])
 

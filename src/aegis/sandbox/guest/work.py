@@ -50,7 +50,7 @@ def run(message: dict[str, Any], place: Paths) -> int:
         elif message["op"] == "get":
             get(place.path(message["path"]), int(message["max"]), message["path"])
         elif message["op"] == "tree":
-            tree(place.path(message["path"]))
+            tree(place.path(message["path"]), int(message["max"]), int(message["files"]), message["path"])
         else:
             raise Refused("bad-request", f"unknown operation {message['op']!r}")
     except Refused as error:
@@ -114,7 +114,7 @@ def _write_all(data: bytes) -> None:
         view = view[os.write(1, view) :]
 
 
-def tree(path: str) -> None:
+def tree(path: str, max_bytes: int, max_files: int, shown: str) -> None:
     """Write a file or folder to standard output as a tar of regular files and folders; the rest is left out.
 
     GNU's format, whose only extension is the long name: the host reads nothing else.
@@ -126,18 +126,22 @@ def tree(path: str) -> None:
         tarfile.open(fileobj=pipe, mode="w|", format=tarfile.GNU_FORMAT) as archive,
     ):
         for name, full in _walk(path):
+            max_files -= 1
+            if max_files < 0:
+                raise Refused("too-large", f"{shown}: more files and folders than allowed")
             try:
                 # Not followed and not waited for: it may have become a link or a FIFO since its folder was read.
                 fd = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
                 continue
             try:
-                _add(archive, name, fd)
+                max_bytes -= _add(archive, name, fd, max_bytes)
             finally:
                 os.close(fd)
 
 
-def _add(archive: tarfile.TarFile, name: str, fd: int) -> None:
+def _add(archive: tarfile.TarFile, name: str, fd: int, max_bytes: int) -> int:
+    """The number of the file's bytes."""
     info = os.fstat(fd)
     member = tarfile.TarInfo(name)
     member.mode = stat.S_IMODE(info.st_mode)
@@ -145,8 +149,11 @@ def _add(archive: tarfile.TarFile, name: str, fd: int) -> None:
         member.type = tarfile.DIRTYPE
         archive.addfile(member)
     elif stat.S_ISREG(info.st_mode):
+        if info.st_size > max_bytes:
+            raise Refused("too-large", f"{name}: more bytes than allowed in all")
         member.size = info.st_size
         archive.addfile(member, Padded(fd))
+    return member.size
 
 
 class Padded(io.RawIOBase):

@@ -17,10 +17,13 @@ from typing import Any, cast
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from aegis.errors import HostNeedsError, SandboxLostError, SandboxStartError
+from aegis.sandbox.mux import shown
 from aegis.sandbox.qemu.command import MachineFiles, MachineShape, arguments, binary
 
 NOBODY = 65534
 CONSOLE_TAIL_BYTES = 4096
+MAX_CONSOLE_BYTES = 1024 * 1024
+CONSOLE_CHECK_S = 1.0
 KILL_TIMEOUT_S = 10.0
 
 
@@ -87,6 +90,7 @@ class Vmm:
         self._console = console
         self.shutdown_reason: str | None = None
         self._events = asyncio.create_task(self._watch_events())
+        self._bounding = asyncio.create_task(self._bound_console())
 
     async def _watch_events(self) -> None:
         with suppress(Exception):
@@ -95,9 +99,22 @@ class Vmm:
                     data = cast("dict[str, str]", event["data"])
                     self.shutdown_reason = data.get("reason", "unknown")
 
+    async def _bound_console(self) -> None:
+        """Keeps only the end of what the machine writes there: it is the host's memory."""
+        while True:
+            await asyncio.sleep(CONSOLE_CHECK_S)
+            if self.console_size() > MAX_CONSOLE_BYTES:
+                tail = os.pread(self._console, CONSOLE_TAIL_BYTES, self.console_size() - CONSOLE_TAIL_BYTES)
+                os.ftruncate(self._console, 0)
+                os.pwrite(self._console, tail, 0)
+
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def console_size(self) -> int:
+        """Bytes kept of the console's output."""
+        return os.fstat(self._console).st_size
 
     def console_tail(self) -> str:
         """The end of what the machine wrote on its serial console, for error messages."""
@@ -110,7 +127,7 @@ class Vmm:
         console = self.console_tail()
         if "Kernel panic" in console:
             line = next(line for line in console.splitlines() if "Kernel panic" in line)
-            return SandboxLostError(f"the machine's kernel panicked: {line.strip()[:200]}")
+            return SandboxLostError(f"the machine's kernel panicked: {shown(line.strip())[:200]}")
         if self.shutdown_reason in ("guest-reset", "guest-shutdown"):
             what = "rebooted" if self.shutdown_reason == "guest-reset" else "powered off"
             return SandboxLostError(f"the machine was {what} from inside", by_guest=True)
@@ -141,6 +158,7 @@ class Vmm:
                 self.process.kill()
                 await self.process.wait()
         self._events.cancel()
+        self._bounding.cancel()
         with suppress(Exception, asyncio.CancelledError):
             await self.qmp.disconnect()
         if self._console >= 0:
