@@ -1,4 +1,4 @@
-"""The three drives of the KVM host: its system, the checkout under test, and the images that Aegis there starts from."""
+"""The drives of the KVM host: its system, the checkout under test, and the images that Aegis in it starts from."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ def _requirements() -> list[str]:
 
 def copy_checkout(target: Path) -> Path:
     """Aegis and its tests as they stand now: what goes inside, and what prepares its cache, must be the same files."""
+    target.mkdir()
     for name in SHIPPED:
         source = CHECKOUT / name
         if source.is_dir():
@@ -57,7 +58,9 @@ def copy_checkout(target: Path) -> Path:
 
 
 def checkout_drive(checkout: Path, target: Path, log: Log) -> Path:
-    files = [(path, str(path.relative_to(checkout))) for path in sorted(checkout.rglob("*")) if path.is_file()]
+    files = [
+        (path, str(path.relative_to(checkout))) for path in sorted(checkout.rglob("*")) if path.is_file()
+    ]
     write_squashfs(target, lambda stream: _write_tar(stream, files), log=log, step="pack the checkout")
     return target
 
@@ -80,7 +83,9 @@ def cache_drive(cache: Path, checkout: Path, say: Progress) -> Path:
                 paths = [pins, *sorted(boot.iterdir()), *sorted(image.iterdir())]
                 files = [(path, str(path.relative_to(cache))) for path in paths]
                 drive = result / DRIVE
-                write_squashfs(drive, lambda stream: _write_tar(stream, files), log=log, step="pack the cache")
+                write_squashfs(
+                    drive, lambda stream: _write_tar(stream, files), log=log, step="pack the cache"
+                )
                 publish(result, folder)
     return folder / DRIVE
 

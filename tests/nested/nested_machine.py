@@ -17,7 +17,7 @@ from aegis.sandbox.qemu.tsc import tsc_khz
 MEMORY_MIB = 3072
 KERNEL_WORDS = (
     *("console=ttyS0", "quiet", "reboot=t", "panic=-1"),
-    *("mitigations=off", "nowatchdog", "tsc=reliable", "no5lvl", "apparmor=0", "audit=0"),
+    *("mitigations=off", "nowatchdog", "tsc=reliable", "no5lvl", "apparmor=0", "audit=0", "edd=off"),
 )
 
 

@@ -110,7 +110,7 @@ class ExecConformance:
 
         async def use(sandbox: Sandbox) -> None:
             script = (
-                "i=0; while [ $i -lt 48 ]; do head -c 65536 /dev/zero; i=$((i+1)); echo $i > progress; done"
+                "i=0; while [ $i -lt 48 ]; do head -c 65536 /dev/zero; i=$((i+1)); echo x >> progress; done"
             )
             process = await sandbox.exec(("/bin/sh", "-c", script))
             await until(lambda: _written(sandbox), "the first bytes")
@@ -128,7 +128,7 @@ class ExecConformance:
 
         async def _settled(sandbox: Sandbox) -> int:
             last = -1
-            while last != (now := int(await text_of(sandbox, "cat progress"))):
+            while last != (now := int(await text_of(sandbox, "wc -l < progress"))):
                 last = now
                 await asyncio.sleep(0.5)
             return now

@@ -417,13 +417,13 @@ class Mux:
         request |= {"cwd": program.cwd, "env": {**env, **program.env}, "ready": program.says_ready}
         self.prepared[program.name] = self._next_stream
         opening = asyncio.create_task(self.open(request))
+        opening.add_done_callback(_retrieve)
         await asyncio.wait([opening], timeout=program.ready_timeout_s)
         if opening.done():
             await opening
         else:
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
-            opening.add_done_callback(_retrieve)
 
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""

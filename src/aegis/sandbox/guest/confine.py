@@ -28,6 +28,10 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
 CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD = 16, 17, 22, 27
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MAX_PROCESSES = 4096
+RESERVED_BYTES = 24 * 1024 * 1024
+"""Kept for the kernel and the server when the workload has all that it may have."""
+PROGRAM_BYTES = 40 * 1024 * 1024
+"""Kept for programs when every file system is full."""
 GROUPS = "/sys/fs/cgroup/w"
 BOOT_ID = "/run/boot_id"
 """Covers the kernel's own, which is made once and kept, so that every clone would show the template's."""
@@ -49,6 +53,20 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
         _libc().mount(source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), data.encode()),
         f"mount {target}",
     )
+
+
+def workload_bytes() -> int:
+    """What all programs and files of the workload together may take. Without a bound the machine would not kill but
+    thrash, the server with it."""
+    with open("/proc/meminfo") as file:
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    return max(sizes["MemAvailable"] - RESERVED_BYTES, sizes["MemTotal"] // 4)
+
+
+def storage_bytes() -> int:
+    """What the memory-backed file systems together may take: a full disk shall be an error."""
+    room = workload_bytes()
+    return max(room - PROGRAM_BYTES, room // 2)
 
 
 class Place(abc.ABC):
@@ -136,7 +154,8 @@ class Machine(Place):
             MS_NOSUID | MS_NOEXEC,
             "newinstance,ptmxmode=0666,mode=0620,gid=5",
         )
-        mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        shared = f"mode=1777,size={storage_bytes() * 15 // 100}"
+        mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, shared)
         for link, target in (
             ("ptmx", "pts/ptmx"),
             ("fd", "/proc/self/fd"),

@@ -64,7 +64,7 @@ def _protect() -> None:
 def _assemble() -> None:
     """Image (read-only) + a memory-backed layer = the root of the workload."""
     confine.mount("/dev/vdb", IMAGE, "squashfs", confine.MS_RDONLY)
-    confine.mount("tmpfs", UPPER, "tmpfs", 0, "mode=755,size=75%")
+    confine.mount("tmpfs", UPPER, "tmpfs", 0, f"mode=755,size={confine.storage_bytes() * 85 // 100}")
     os.mkdir(f"{UPPER}/data")
     os.mkdir(f"{UPPER}/work")
     os.chmod(f"{UPPER}/data", 0o755)
@@ -76,6 +76,8 @@ def _assemble() -> None:
     os.mkdir(confine.GROUPS)
     with open(f"{confine.GROUPS}/cgroup.subtree_control", "w") as file:
         file.write("+pids")
+    with open(f"{confine.GROUPS}/memory.max", "w") as file:
+        file.write(str(confine.workload_bytes()))
 
 
 def _enter_namespaces(theirs: socket.socket) -> None:
