@@ -19,6 +19,9 @@ from aegis.sandbox.images.tools import Log
 
 DEADLINE_S = 1800
 """For a machine that takes two minutes on a quiet host."""
+ATTEMPTS = 3
+"""The emulation of virtualisation has been seen to stand still as a whole, which says nothing about Aegis. What hangs
+while the host around it goes on is not tried again."""
 TAIL_LINES = 150
 
 
@@ -28,15 +31,19 @@ class HostRun:
     files: dict[str, bytes]
     """What the payload sent, by name."""
     prepare_s: float
+    attempts: int
+    """How often the machine was started."""
 
     @property
     def summary(self) -> dict[str, Any]:
         """Steps with their exit codes; empty when the payload didn't come to its end."""
-        return json.loads(self.files["summary.json"]) if "summary.json" in self.files else {}
+        found: dict[str, Any] = json.loads(self.files.get("summary.json", b"{}"))
+        return found
 
     def step(self, name: str) -> dict[str, Any]:
         """How a step ended. Raises AssertionError when it didn't."""
-        found = [step for step in self.summary.get("steps", ()) if step["name"] == name]
+        steps: list[dict[str, Any]] = self.summary.get("steps", [])
+        found = [step for step in steps if step["name"] == name]
         assert found, f"the KVM host never finished: {self.tell()}"
         return found[0]
 
@@ -45,7 +52,9 @@ class HostRun:
 
     def tell(self) -> str:
         """How it ended, and the end of its console: for the message of a failure."""
-        how = "ended at the deadline" if self.ended.code is None else f"QEMU's exit code {self.ended.code}"
+        how = "killed at the deadline" if self.ended.code is None else f"QEMU's exit code {self.ended.code}"
+        if self.ended.stood_still:
+            how = f"stood still at each of {self.attempts} attempts, killed"
         lines = self.ended.console.splitlines()[-TAIL_LINES:]
         return "\n".join([f"{how} after {self.ended.duration_s:.0f} s; its console:", *lines])
 
@@ -53,7 +62,8 @@ class HostRun:
         parts = [("preparation", self.prepare_s)]
         parts += [(step["name"], step["duration_s"]) for step in self.summary.get("steps", ())]
         total_s = self.prepare_s + self.ended.duration_s
-        return f"{total_s:.0f} s ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in parts)})"
+        again = f"at attempt {self.attempts}, " if self.attempts > 1 else ""
+        return f"{again}{total_s:.0f} s ({', '.join(f'{name} {seconds:.0f} s' for name, seconds in parts)})"
 
 
 def run_checks(cache: Path, folder: Path) -> HostRun:
@@ -66,8 +76,12 @@ def run_checks(cache: Path, folder: Path) -> HostRun:
     packed = checkout_drive(checkout, folder / "checkout.squashfs", log)
     kept = cache_drive(cache, checkout, quiet)
     prepared_s = time.monotonic() - begun
-    ended = run_host(boot, [system, packed, kept], folder, deadline_s=DEADLINE_S)
-    return HostRun(ended, _read(ended.parcel), prepared_s)
+    attempts = 1
+    while (ended := run_host(boot, [system, packed, kept], folder, deadline_s=DEADLINE_S)).stood_still:
+        if attempts == ATTEMPTS:
+            break
+        attempts += 1
+    return HostRun(ended, _read(ended.parcel), prepared_s, attempts)
 
 
 def _read(parcel: Path) -> dict[str, bytes]:

@@ -12,13 +12,13 @@ from pathlib import Path
 from nested_boot import HostBoot
 
 from aegis.sandbox.images.tools import find_tool
+from aegis.sandbox.qemu.command import LEAN
 from aegis.sandbox.qemu.tsc import tsc_khz
 
 MEMORY_MIB = 3072
-KERNEL_WORDS = (
-    *("console=ttyS0", "quiet", "reboot=t", "panic=-1"),
-    *("mitigations=off", "nowatchdog", "tsc=reliable", "no5lvl", "apparmor=0", "audit=0", "edd=off"),
-)
+SILENCE_S = 180
+"""Much longer than a boot, and than what the payload lets pass between two lines."""
+KERNEL_WORDS = ("console=ttyS0", "quiet", "reboot=t", "panic=-1", "edd=off", *LEAN)
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,9 @@ class Ended:
     """How a run of the machine ended."""
 
     code: int | None
-    """Exit code of QEMU; None when it was ended at the deadline."""
+    """Exit code of QEMU; None when it was killed."""
+    stood_still: bool
+    """Whether it was killed because nothing in it ran any more, not even the line that it writes every 10 s."""
     console: str
     parcel: Path
     """What the payload sent: a tar archive, perhaps cut off."""
@@ -36,6 +38,8 @@ class Ended:
 def run_host(boot: HostBoot, drives: list[Path], folder: Path, *, deadline_s: float) -> Ended:
     """Run the machine until it powers off, at most `deadline_s`; no process is left afterwards."""
     console, parcel, complaints = folder / "console.log", folder / "parcel.tar", folder / "qemu.log"
+    console.write_bytes(b"")
+    parcel.write_bytes(b"")
     begun = time.monotonic()
     with complaints.open("wb") as errors:
         process = subprocess.Popen(
@@ -46,18 +50,27 @@ def run_host(boot: HostBoot, drives: list[Path], folder: Path, *, deadline_s: fl
             start_new_session=True,
         )
         try:
-            code: int | None = process.wait(deadline_s)
-        except subprocess.TimeoutExpired:
-            code = None
+            stood_still = _wait(process, console, begun + deadline_s)
         finally:
             # Also when the tests are interrupted: by its group, which nothing else is in.
-            if process.poll() is None:
+            code = process.poll()
+            if code is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    said = complaints.read_text(errors="replace")
-    if console.exists():
-        said += console.read_text(errors="replace")
-    return Ended(code, said, parcel, time.monotonic() - begun)
+    said = complaints.read_text(errors="replace") + console.read_text(errors="replace")
+    return Ended(code, stood_still, said, parcel, time.monotonic() - begun)
+
+
+def _wait(process: subprocess.Popen[bytes], console: Path, deadline: float) -> bool:
+    """Until it ends, the deadline passes (of the monotonic clock), or nothing was heard for SILENCE_S: then True."""
+    heard, size = time.monotonic(), 0
+    while process.poll() is None and time.monotonic() < deadline:
+        if (now := console.stat().st_size) != size:
+            heard, size = time.monotonic(), now
+        elif time.monotonic() - heard > SILENCE_S:
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _command(boot: HostBoot, drives: list[Path], console: Path, parcel: Path) -> list[str]:

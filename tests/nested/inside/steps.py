@@ -5,7 +5,6 @@ Every step is a user's command. Standard library only.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -21,14 +20,11 @@ RESULTS = Path("/run/results")
 USER = ("setpriv", "--reuid=1000", "--regid=1000", "--groups=105", "--")
 """Somebody who may use KVM, and is not root."""
 STEP_DEADLINE_S = 1200
-POWER_OFF = 0x4321FEDC
-"""LINUX_REBOOT_CMD_POWER_OFF of reboot(2)."""
 
 TESTS = (
     "test_qemu_driver.py::TestExec::test_a_conversation_streams_both_ways",
     "test_qemu_driver.py::TestEnding::test_kill_ends_all_that_a_program_started[double-fork]",
     "test_qemu_driver.py::TestAttach::test_a_prepared_program_continues_where_it_was",
-    "test_qemu_driver.py::TestRun::test_the_deadline_kills_the_program_and_its_children",
     "test_qemu_driver.py::TestPut::test_the_templates_files_and_steps_are_there",
     "test_qemu_driver.py::TestTree::test_a_folder_comes_out",
     "test_qemu_driver.py::TestLife::test_sandboxes_are_independent_of_each_other",
@@ -58,8 +54,6 @@ def main() -> None:
     }
     (RESULTS / "summary.json").write_text(json.dumps(summary, indent=1))
     send()
-    os.sync()
-    ctypes.CDLL(None).reboot(POWER_OFF)
 
 
 def doctor() -> dict[str, Any]:

@@ -72,6 +72,14 @@ class Cradle:
         self._last_group = 0
 
     def serve(self) -> None:
+        """Until the server is gone, which may show while it is being answered; then everything ends."""
+        try:
+            self._serve()
+        except ConnectionError:
+            pass
+        self._place.end_all()
+
+    def _serve(self) -> None:
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
@@ -84,7 +92,6 @@ class Cradle:
                 if key.fileobj is self._sock:
                     message = receive(self._sock)
                     if message is None:
-                        self._place.end_all()
                         return
                     self._handle(message[0])
                 else:
