@@ -1,8 +1,9 @@
 """What happened in a trial. Values only: nothing here does I/O.
 
-Public names: `Trace`, `TurnRecord`, `ToolCall`.
+Public names: `Body`, `Exchange`, `Trace`, `TurnRecord`, `ToolCall`.
 """
 
+from aegis.trace.exchange import Body, Exchange
 from aegis.trace.model import ToolCall, Trace, TurnRecord
 
-__all__ = ["ToolCall", "Trace", "TurnRecord"]
+__all__ = ["Body", "Exchange", "ToolCall", "Trace", "TurnRecord"]
