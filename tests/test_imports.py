@@ -18,9 +18,10 @@ EVERYWHERE = {"_version", "errors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "suite": set(),
     "trace": set(),
+    "llm": {"trace.prices"},
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base"},
-    "scoring": {"suite", "trace", "sandbox.base"},
+    "scoring": {"suite", "trace", "sandbox.base", "llm"},
     "engine": {"suite", "trace", "sandbox", "agents", "scoring"},
     "results": set(),
     "report": {"results"},
