@@ -44,7 +44,7 @@ def measure(trials: int, *, isolation: str, jobs: int | None) -> dict[str, float
         (project / "evals" / "overhead.yaml").write_text(SUITE)
         started = time.perf_counter()
         result = aegis.eval.run(
-            suite="overhead", sandbox=isolation == "vm", trials=trials, jobs=jobs, project_dir=project
+            suite="overhead", sandbox=isolation == "vm", trials=trials, jobs=jobs, project=project
         )
         wall_s = time.perf_counter() - started
     if result.verdict != "PASS":

@@ -11,7 +11,8 @@ import click
 import pytest
 
 from aegis import agents, errors
-from aegis.cli import main
+from aegis.cli.root import cli
+from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
 from aegis.scoring import registry
 
@@ -21,7 +22,7 @@ DOCS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "do
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^```.*?^```", re.M | re.S)
-_BUILT_IN_OPTIONS = {"--help"}
+_BUILT_IN_OPTIONS = {"-h", "--help", "-V", "--version"}
 
 
 def page_id(path: Path) -> str:
@@ -33,7 +34,7 @@ def page(name: str) -> str:
 
 
 def commands(
-    group: click.Command = main, words: tuple[str, ...] = ("aegis",)
+    group: click.Command = cli, words: tuple[str, ...] = ("aegis",)
 ) -> Iterator[tuple[str, click.Command]]:
     """Every command with its whole name, groups included."""
     yield " ".join(words), group
@@ -54,29 +55,36 @@ def options(command: click.Command) -> set[str]:
     return {name for item in shown for name in (*item.opts, *item.secondary_opts)} - _BUILT_IN_OPTIONS
 
 
+def long_options(command: click.Command) -> set[str]:
+    return {name for name in options(command) if name.startswith("--")}
+
+
 def named(word: str, text: str) -> bool:
     """Whether the text holds the word by itself, not as a part of a longer one."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
 
-def section(text: str, heading: str) -> str:
-    """From the heading that holds these words in back quotes to the next heading."""
-    match = re.search(rf"^#+ `{re.escape(heading)}`.*?(?=^#+ |\Z)", text, re.M | re.S)
-    return match.group(0) if match else ""
+def sections(text: str) -> dict[str, str]:
+    """Command → its section; a heading `aegis suite check|list [NAME]` is about two commands."""
+    found = {}
+    for heading, body in re.findall(r"^## `(aegis [^`]*)`$(.*?)(?=^## |\Z)", text, re.M | re.S):
+        words = [word for word in heading.split() if word[0].islower()]
+        for last in words[-1].split("|"):
+            found[" ".join([*words[:-1], last])] = body
+    return found
 
 
 @pytest.mark.parametrize(
     "name", [name for name, command in COMMANDS.items() if not isinstance(command, click.Group)]
 )
 def test_every_command_has_a_section_that_names_each_option(name: str) -> None:
-    text = section(page("cli.md"), name)
-    assert text, f"docs/cli.md has no heading `{name}`"
-    assert sorted(option for option in options(COMMANDS[name]) if not named(option, text)) == []
+    text = sections(page("cli.md")).get(name)
+    assert text is not None, f"docs/cli.md has no heading `{name}`"
+    assert sorted(option for option in long_options(COMMANDS[name]) if not named(option, text)) == []
 
 
 def test_no_section_is_about_a_command_that_does_not_exist() -> None:
-    headings = re.findall(r"^#+ `(aegis[^`]*)`", page("cli.md"), re.M)
-    assert sorted(set(headings) - set(COMMANDS)) == []
+    assert sorted(set(sections(page("cli.md"))) - set(COMMANDS)) == []
 
 
 @pytest.mark.parametrize("name", registry.names())
@@ -89,18 +97,23 @@ def test_every_protocol_is_documented(name: str) -> None:
     assert f"`{name}`" in page("agents.md")
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_outcome_is_documented(outcome: str) -> None:
+    assert f"| `{outcome}` |" in page("errors.md")
+
+
 def error_classes(base: type[errors.AegisError] = errors.AegisError) -> list[type[errors.AegisError]]:
     return [base, *(found for child in base.__subclasses__() for found in error_classes(child))]
 
 
 @pytest.mark.parametrize("error", error_classes(), ids=lambda error: error.__name__)
 def test_every_error_is_documented_with_its_exit_code(error: type[errors.AegisError]) -> None:
-    rows = [line for line in page("exit-codes.md").splitlines() if f"`{error.__name__}`" in line]
-    assert rows, f"docs/exit-codes.md does not name {error.__name__}"
+    rows = [line for line in page("errors.md").splitlines() if f"`{error.__name__}`" in line]
+    assert rows, f"docs/errors.md does not name {error.__name__}"
     assert any(named(str(error.exit_code), row) for row in rows)
 
 
-@pytest.mark.parametrize(("verdict", "code"), [*EXIT_CODES.items(), ("interrupted", 130)])
+@pytest.mark.parametrize(("verdict", "code"), [*EXIT_CODES.items(), ("Interrupted", 130)])
 def test_every_verdict_is_documented_with_its_exit_code(verdict: str, code: int) -> None:
     rows = [line for line in page("exit-codes.md").splitlines() if verdict in line]
     assert any(named(str(code), row) for row in rows)

@@ -1,7 +1,8 @@
 """Every error that Aegis raises on purpose.
 
 A message says what happened, to what, and what to do next; `fix` holds the last part apart so that the command line
-can print it on a line of its own. `exit_code` is the process exit code when the error ends a command (docs/exit-codes.md).
+can print it on a line of its own. `exit_code` is the process exit code when the error ends a command
+(docs/exit-codes.md).
 """
 
 from __future__ import annotations

@@ -120,7 +120,8 @@ def test_a_function_that_hangs_times_out() -> None:
     assert [turn.answer for turn in result.trace.turns] == ["a", ""]
 
 
-def test_an_import_that_hangs_times_out() -> None:
+def test_an_import_that_hangs_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aegis.agents.python.READY_TIMEOUT_S", 0.5)
     assert call("import time\ntime.sleep(5000)", "x", timeout_s=3).timed_out
 
 

@@ -47,7 +47,7 @@ def test_it_passes(aegis: Aegis, project: Path) -> None:
 
 
 def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path) -> None:
-    ran = aegis(*RUN, "--trials", "1", "--env", "REFUND_BUG=1", cwd=project)
+    ran = aegis(*RUN, "--trials", "1", "-k", "refuse", "--env", "REFUND_BUG=1", cwd=project)
     assert ran.code == 1, ran
     assert ran.last_line.startswith("RESULT: BELOW_THRESHOLD"), ran
     by_case = outcomes(read_json(project / "out.json"))
@@ -58,14 +58,14 @@ def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path
 @pytest.mark.parametrize(
     "program",
     [
-        "print(aegis.eval.run(suite='production-v2', sandbox=True).verdict)",
-        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True)).verdict)",
+        "print(aegis.eval.run(suite='production-v2', sandbox=True, **few).verdict)",
+        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True, **few)).verdict)",
     ],
     ids=["run", "arun"],
 )
 def test_from_python(project: Path, program: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", f"import asyncio, aegis; {program}"],
+        [sys.executable, "-c", f"import asyncio, aegis; few = dict(trials=1, keyword='privacy'); {program}"],
         cwd=project,
         env=environment(),
         capture_output=True,

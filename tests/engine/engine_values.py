@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
-
-from support.fake_driver import FakeDriver
 
 from aegis.agents.base import AgentResult
 from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialResult, TrialSpec
@@ -16,6 +13,7 @@ from aegis.sandbox.base import Sandbox, Template, TemplateSpec
 from aegis.scoring.base import Score, ScoreContext
 from aegis.suite.model import Agent, Case, Expectation, Suite, Turn, World
 from aegis.trace import Trace, TurnRecord
+from support.fake_driver import FakeDriver
 
 AGENT = Agent(command="cat")
 RECIPE = TemplateRecipe(image="debian", memory_bytes=64 * 1024 * 1024, cpus=1)
@@ -150,9 +148,3 @@ def tools(
         agent_driver=lambda protocol: agent,
         scorer=lambda name: judge,
     )
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another task does; the test's own timeout bounds it."""
-    while not condition():
-        await asyncio.sleep(0.005)

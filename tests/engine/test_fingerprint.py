@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from engine_values import MemoryBlobs, case, suite, world
+from engine_values import case, suite, world
 
 from aegis.engine.fingerprint import fingerprint
 from aegis.engine.template import CaseFiles

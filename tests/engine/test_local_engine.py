@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -16,17 +17,16 @@ from engine_values import (
     case,
     spec,
     tools,
-    until,
 )
-from support.fake_driver import FakeDriver
 
 from aegis.agents.base import AgentResult
 from aegis.engine.events import Event, Message, TrialFinished, TrialRetrying, TrialStarted
 from aegis.engine.local import LocalEngine
-from aegis.engine.spec import PlannedTrial
+from aegis.engine.spec import PlannedTrial, TrialResult
 from aegis.errors import HostNeedsError, LedgerError, SandboxStartError
 from aegis.sandbox.base import Sandbox
 from aegis.scoring.base import ScoreContext
+from support.fake_driver import FakeDriver, until
 
 
 def plan(count: int) -> list[PlannedTrial]:
@@ -184,6 +184,28 @@ def test_a_superseded_result_is_dropped_with_a_word() -> None:
     assert sink.final == {}
     assert len(bench.of(Message)) == 1
     assert bench.of(TrialFinished) == []
+
+
+def test_results_are_not_kept() -> None:
+    """Memory must not grow with the number of trials: each result goes to the sink and is forgotten."""
+    alive: list[int] = []
+
+    class Forgetful(MemorySink):
+        def finish_attempt(self, result: Any, *, final: bool) -> bool:
+            if result.number % 100 == 0:
+                alive.append(sum(isinstance(item, TrialResult) for item in gc.get_objects()))
+            return True
+
+    driver = FakeDriver()
+    engine = LocalEngine(
+        tools(driver),
+        lambda planned, epoch: spec(number=planned.number, epoch=epoch),
+        Forgetful(),
+        jobs=2,
+    )
+    asyncio.run(engine.run([PlannedTrial("refund", "baseline", number) for number in range(1, 501)]))
+    assert len(alive) == 5
+    assert max(alive) <= 4
 
 
 def stop_in_the_middle(bench: Bench, act: Callable[[asyncio.Event], None], release: asyncio.Event) -> None:

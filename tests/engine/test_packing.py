@@ -230,7 +230,7 @@ def test_world_files_come_from_the_suite_folder(project: Path) -> None:
 @pytest.mark.parametrize("source", ["missing.json", "../../outside", "/etc/passwd", "fixtures/leak"])
 def test_world_files_outside_of_the_project_are_refused(project: Path, source: str) -> None:
     (project / "evals/fixtures/leak").symlink_to("/etc/passwd")
-    with pytest.raises(UsageError, match="case 'a': world.files"):
+    with pytest.raises(UsageError, match=r"case 'a': world\.files"):
         pack_world(project / "evals", project, {"f": source}, case_id="a")
-    with pytest.raises(UsageError, match="case 'a': world.files"):
+    with pytest.raises(UsageError, match=r"case 'a': world\.files"):
         pack_world(project / "evals", project, {"f": "fixtures"}, case_id="a")

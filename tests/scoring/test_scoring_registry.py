@@ -136,17 +136,18 @@ def test_one_broken_scorer_does_not_stop_the_others(plug_ins: Callable[..., None
     whole = case(
         ("custom", InfrastructureError("first")), ("custom", InfrastructureError("second")), ("answer", "yes")
     )
-    original = registry.get("answer")
-    registry.get.cache_clear()
-    get = registry.get
-    try:
-        registry.get = lambda name: Last() if name == "answer" else get(name)  # type: ignore[assignment]
-        with pytest.raises(InfrastructureError, match=r"^first$"):
-            asyncio.run(score_all(whole, context()))
-    finally:
-        registry.get = get
+    kept: list[Score] = []
+    with pytest.raises(InfrastructureError, match=r"^first$"):
+        asyncio.run(
+            score_all(
+                whole,
+                context(),
+                get=lambda name: Last() if name == "answer" else registry.get(name),
+                keep=kept.append,
+            )
+        )
     assert seen == ["last"]
-    assert original.name == "answer"
+    assert [(each.scorer, each.passed) for each in kept] == [("custom", True)]
 
 
 @pytest.mark.parametrize(

@@ -311,3 +311,9 @@ class FakeProcess:
 
 def _absolute(path: str) -> str:
     return path if path.startswith("/") else f"{WORKSPACE}/{path}"
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that another task does; the test's own timeout bounds it."""
+    while not condition():  # noqa: ASYNC110 - conditions are about a fake's plain attributes, which tell nobody
+        await asyncio.sleep(0.005)

@@ -51,7 +51,7 @@ class Job:
 
     run_id: str
     root: Path
-    """The project's folder: image files and user scorers are found from it."""
+    """The project's folder, which image files are relative to."""
     prepared: Prepared
     plan: Sequence[PlannedTrial]
     setting: Setting
@@ -170,16 +170,3 @@ def _listener(progress: Progress) -> Listener:
                 progress.message(text)
 
     return listen
-
-
-def image_identity(setting: Setting, image: str, root: Path) -> str:
-    """What stands for the image in the fingerprint: its digest, or the reference where there is none to
-    know."""
-    if setting.isolation == "none":
-        return "host"
-    from aegis.sandbox.images import ImageStore
-
-    try:
-        return ImageStore().resolve(image, base_dir=root, build=False).digest
-    except AegisError:
-        return image

@@ -8,11 +8,12 @@ from typing import Any
 
 from aegis._eval import prepare
 from aegis._eval.gitinfo import git_info
+from aegis._eval.images import image_identity
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
 from aegis._eval.request import RunRequest
-from aegis._eval.session import Job, Setting, execute, image_identity, new_run_id, utc_now
+from aegis._eval.session import Job, Setting, execute, new_run_id, utc_now
 from aegis.engine.fingerprint import fingerprint
 from aegis.results import Ledger, RunRecord
 from aegis.sandbox.base import DriverInfo
@@ -55,7 +56,7 @@ def _config(
     info: DriverInfo,
 ) -> dict[str, Any]:
     """What the ledger keeps of a run; the suite itself is a blob, as it may be large."""
-    image = image_identity(setting, prepared.recipe.image, source.project.root)
+    image = image_identity(setting.isolation, prepared.recipe.image, source.project.root)
     content = json.dumps(prepared.to_json(), separators=(",", ":")).encode("ascii")
     return {
         "content": ledger.blobs.put(content),

@@ -18,6 +18,8 @@ from aegis.sandbox.base import PreparedProcess, Sandbox
 from aegis.suite.model import Agent, Turn
 
 PROCESS_NAME = "agent"
+READY_TIMEOUT_S = 60.0
+"""How long a template waits for the function's imports; what is left of them counts as the agent's time."""
 
 _NAME = r"[^\W\d]\w*"
 _TARGET = re.compile(rf"{_NAME}(\.{_NAME})*:{_NAME}(\.{_NAME})*")
@@ -36,7 +38,10 @@ class PythonDriver:
 
     def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
         argv = ("python3", "-c", shim_source(), agent.command)
-        return (PreparedProcess(name=PROCESS_NAME, argv=argv, env=dict(agent.env)),)
+        process = PreparedProcess(
+            PROCESS_NAME, argv, env=dict(agent.env), says_ready=True, ready_timeout_s=READY_TIMEOUT_S
+        )
+        return (process,)
 
     async def converse(
         self,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from aegis._eval.header import counted
+from aegis._eval.images import image_digest
 from aegis.report.text import one_line
+from aegis.sandbox.base import MIB
 
 if TYPE_CHECKING:
     from aegis.eval import Plan
@@ -37,8 +39,14 @@ def _template(plan: Plan, isolation: str) -> Iterator[str]:
     recipe = plan.prepared.recipe
     yield "template, made once for all trials:" if isolation == "vm" else "made again for each trial:"
     if isolation == "vm":
-        image = one_line(plan.source.suite.sandbox.image)
-        yield f"  image {image}, {recipe.memory_bytes // 2**20} MiB, {counted(recipe.cpus, 'processor')}"
+        image = plan.source.suite.sandbox.image
+        state = (
+            "in the cache"
+            if image_digest(image, plan.source.project.root)
+            else "not in the cache, built first"
+        )
+        machine = f"{recipe.memory_bytes // MIB} MiB, {counted(recipe.cpus, 'processor')}"
+        yield f"  image {one_line(image)} ({state}), {machine}"
     yield f"  {counted(plan.files_bytes, 'byte')} of files (sandbox.files)"
     for step in recipe.setup:
         yield f"  set-up step: {one_line(step)}"

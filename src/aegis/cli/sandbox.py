@@ -21,8 +21,16 @@ Examples:
 )
 @click.option("--image", default="debian", show_default=True, help="Image reference, as in a suite.")
 @click.option("--memory", default="512MiB", show_default=True, help="Memory of the machine, such as 512MiB.")
-@click.option("--cpus", default=1, show_default=True, type=click.IntRange(1, 16), help="Processors of the machine.")
-@click.option("--isolation", type=click.Choice(["vm", "none"]), default="vm", show_default=True)
+@click.option(
+    "--cpus", default=1, show_default=True, type=click.IntRange(1, 16), help="Processors of the machine."
+)
+@click.option(
+    "--isolation",
+    type=click.Choice(["vm", "none"]),
+    default="vm",
+    show_default=True,
+    help="vm: a fresh virtual machine. none: a folder of this host.",
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def shell(

@@ -45,7 +45,7 @@ def make_recipe(
     config = suite.sandbox
     archive = pack_project(root, config.files, secret=secret)
     return TemplateRecipe(
-        image=anchored_image(config.image, root),
+        image=config.image,
         memory_bytes=config.memory,
         cpus=config.cpus,
         files=None if archive is None else blobs.put(archive),
@@ -53,16 +53,6 @@ def make_recipe(
         env=dict(config.env),
         prepared=prepared,
     )
-
-
-def anchored_image(reference: str, root: Path) -> str:
-    """The image reference with a path in it made absolute, since a run may be resumed from another folder."""
-    scheme, separator, rest = reference.partition(":")
-    if separator and scheme == "oci-layout":
-        return f"{scheme}:{root / rest}"
-    if not separator and ("/" in reference or reference.endswith(".toml")):
-        return str(root / reference)
-    return reference
 
 
 def load_case_files(

@@ -15,6 +15,7 @@ from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
 from aegis.sandbox.base import Driver, Sandbox, Template
 from aegis.scoring.base import Score, ScoreContext, Scorer
+from aegis.scoring.judge_all import score_all
 from aegis.trace import Trace
 
 WORLD_STEP_TIMEOUT_S = 300.0
@@ -196,21 +197,17 @@ async def _score(
     context = ScoreContext(
         case=spec.case, trace=trace, sandbox=sandbox, check_files=_check_files(spec.check_files, tools.blobs)
     )
-    name = ""
+
+    def keep(score: Score) -> None:
+        progress.scores = (*progress.scores, score)
+
     try:
         async with asyncio.timeout(SCORING_TIMEOUT_S):
-            for expectation in spec.case.expect:
-                name = expectation.scorer
-                score = await tools.scorer(name).score(expectation.config, context)
-                progress.scores = (*progress.scores, score)
+            await score_all(spec.case, context, get=tools.scorer, keep=keep)
     except TimeoutError:
-        raise _Ended("error", f"scoring did not end within {SCORING_TIMEOUT_S:g} s (in {name})") from None
+        raise _Ended("error", f"scoring did not end within {SCORING_TIMEOUT_S:g} s") from None
     except InfrastructureError as error:
-        raise _Ended("error", f"{name} could not tell: {error}") from error
-    except AegisError as error:
-        raise _Ended("error", f"{name}: {error}") from error
-    except Exception as error:
-        raise _Ended("error", f"the scorer {name} broke: {error!r}") from error
+        raise _Ended("error", f"could not be scored: {error}") from error
 
 
 def _check_files(digests: Mapping[str, str], blobs: BlobSource) -> dict[str, bytes]:

@@ -31,6 +31,11 @@ class PreparedProcess:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = WORKSPACE
+    says_ready: bool = False
+    """Whether it writes a line to standard output once it waits for input; the template is saved after that line.
+    The line is still the first that `attach` gives."""
+    ready_timeout_s: float = 60.0
+    """How long the template waits for that line. What is late is no error: it goes on getting ready in each trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +75,7 @@ class DriverInfo:
     accel: str | None
     """`kvm`, `hvf`, `tcg`, or None for `process`."""
     security_boundary: bool
-    """Whether a hostile agent is kept in by a boundary that its maker supports: True for hardware virtualisation only."""
+    """Whether a hostile agent is kept in by a boundary that its maker supports: hardware virtualisation only."""
     isolated_state: bool
     """Whether each trial starts from a state that no other trial can have written: False for `process`."""
     version: str

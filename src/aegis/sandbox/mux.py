@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aegis.errors import GuestOperationError, GuestProtocolError, SandboxLostError
-from aegis.sandbox.base import WORKSPACE, ExitStatus
+from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
+from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.guest import wire
+
+EXPLAIN_TIMEOUT_S = 5.0
 
 ERROR_CODES = frozenset(
     {
@@ -91,7 +93,7 @@ class MuxProcess:
                 await self._may_send.wait()
             size = min(len(view), self._credit, 32768)
             if size <= 0:
-                return
+                break
             self._credit -= size
             self._mux.send(wire.DATA, self.stream, bytes(view[:size]))
             view = view[size:]
@@ -207,9 +209,9 @@ def _exit_status(message: dict[str, Any]) -> ExitStatus:
     code, signal, duration = message.get("code"), message.get("signal"), message.get("duration", 0.0)
     if not isinstance(duration, int | float) or not 0 <= duration < 1e9:
         raise wire.WireError("EXIT with an impossible duration")
-    if isinstance(signal, int) and 0 < signal <= 64:
+    if type(signal) is int and 0 < signal <= 64:  # true and false are numbers in Python
         return ExitStatus(None, signal, float(duration))
-    if isinstance(code, int) and 0 <= code <= 255:
+    if type(code) is int and 0 <= code <= 255:
         return ExitStatus(code, None, float(duration))
     raise wire.WireError("EXIT with neither a code nor a signal")
 
@@ -219,8 +221,14 @@ def operation_error(error: Any) -> GuestOperationError:
     if not isinstance(error, dict):
         raise GuestProtocolError("the machine refused an operation without saying why")
     code = error.get("code")
-    message = str(error.get("message", ""))[:2000]
-    return GuestOperationError(message or "refused", code=code if code in ERROR_CODES else "failed")
+    message = shown(error.get("message", ""))
+    known = code if isinstance(code, str) and code in ERROR_CODES else "failed"
+    return GuestOperationError(message or "refused", code=known)
+
+
+def shown(text: object) -> str:
+    """A machine's words on one line of bounded length, without anything that a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text)[:2000])
 
 
 class Mux:
@@ -236,11 +244,15 @@ class Mux:
         self._task: asyncio.Task[None] | None = None
         self._hello: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._hello.add_done_callback(_retrieve)
+        self._asked_ready = False
         self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._ready.add_done_callback(_retrieve)
         self.gone = asyncio.Event()
         self.prepared: dict[str, int] = {}
         """Stream numbers of prepared programs."""
+        self._opening: set[asyncio.Task[MuxProcess]] = set()
+        self.explain: Callable[[], Awaitable[Exception]] | None = None
+        """Asked why the machine is gone when its connection ends."""
 
     def start(self, *, first_stream: int = 1, prepared: Mapping[str, int] | None = None) -> None:
         """`first_stream`: number of the first stream this side opens; `prepared`: streams of the template below it."""
@@ -258,6 +270,7 @@ class Mux:
             self.check()
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(_retrieve)
+        self._asked_ready = True
         self.send_json(wire.INIT, 0, message)
         nonce = await asyncio.shield(self._ready)
         if nonce != message["nonce"]:
@@ -280,11 +293,18 @@ class Mux:
             while data := await self._reader.read(65536):
                 for kind, stream, payload in self._decoder.feed(data):
                     self._frame(kind, stream, payload)
-            self._fail(SandboxLostError("the machine's connection was closed"))
+            await self._ended("the machine's connection was closed")
         except (wire.WireError, GuestProtocolError) as error:
             self._fail(GuestProtocolError(f"the machine broke the protocol: {error}"))
         except OSError as error:
-            self._fail(SandboxLostError(f"the machine's connection broke: {error}"))
+            await self._ended(f"the machine's connection broke: {error}")
+
+    async def _ended(self, what: str) -> None:
+        if self._error is None and self.explain is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EXPLAIN_TIMEOUT_S):
+                    self._fail(await self.explain())
+        self._fail(SandboxLostError(what))
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
         if stream:
@@ -299,10 +319,11 @@ class Mux:
             if not self._hello.done():
                 self._hello.set_result(None)
         elif kind == wire.READY:
-            if not self._ready.done():
-                self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
+            if not self._asked_ready or self._ready.done():
+                raise wire.WireError("READY that nobody asked for")
+            self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
         elif kind == wire.DOWN:
-            reason = str(wire.decode_json(payload).get("reason"))[:200]
+            reason = shown(wire.decode_json(payload).get("reason"))[:200]
             self._fail(SandboxLostError(f"the machine went down: {reason}", by_guest=True))
         else:
             raise wire.WireError(f"frame kind {kind} on stream 0")
@@ -386,10 +407,23 @@ class Mux:
             request["terminal"] = list(terminal)
         return await self.open(request, terminal=terminal is not None)
 
-    async def prepare(self, name: str, argv: tuple[str, ...], cwd: str, env: Mapping[str, str]) -> None:
-        """Start a program that waits for `attach`, perhaps in a restored machine."""
-        self.prepared[name] = self._next_stream
-        await self.open({"op": "prepare", "name": name, "argv": list(argv), "cwd": cwd, "env": dict(env)})
+    async def prepare(self, program: PreparedProcess, env: Mapping[str, str]) -> None:
+        """Start a program that waits for `attach`, perhaps in a restored machine.
+
+        Returns when it is ready, or when its time for that is over: it goes on getting ready then. Raises
+        GuestOperationError when it cannot be started.
+        """
+        request: dict[str, Any] = {"op": "prepare", "name": program.name, "argv": list(program.argv)}
+        request |= {"cwd": program.cwd, "env": {**env, **program.env}, "ready": program.says_ready}
+        self.prepared[program.name] = self._next_stream
+        opening = asyncio.create_task(self.open(request))
+        opening.add_done_callback(_retrieve)
+        await asyncio.wait([opening], timeout=program.ready_timeout_s)
+        if opening.done():
+            await opening
+        else:
+            self._opening.add(opening)
+            opening.add_done_callback(self._opening.discard)
 
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""
@@ -419,8 +453,13 @@ class Mux:
         self._processes.pop(stream, None)
 
 
-async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[bytes, bytes, ExitStatus]:
-    """Feed an operation and read it to its end. Raises GuestOperationError when it failed."""
+async def collect(
+    process: MuxProcess, stdin: bytes, max_bytes: int, overflow: SandboxError | None = None
+) -> tuple[bytes, bytes, ExitStatus]:
+    """Feed an operation and read it to its end: its output, what it says of a failure, its status.
+
+    Raises `overflow`, or GuestProtocolError, when it sends more than `max_bytes`.
+    """
 
     async def feed() -> None:
         await process.write(stdin)
@@ -431,7 +470,9 @@ async def collect(process: MuxProcess, stdin: bytes, max_bytes: int) -> tuple[by
         async for chunk in chunks:
             data += chunk
             if len(data) > limit:
-                raise GuestProtocolError(f"the machine sent more than the {limit} bytes that were asked for")
+                raise overflow or GuestProtocolError(
+                    f"the machine sent more than the {limit} bytes that were asked for"
+                )
         return bytes(data)
 
     out, err, _ = await together(read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed())

@@ -144,7 +144,6 @@ class ProcessSandbox(RemoteSandbox):
 
     async def _destroy(self) -> None:
         """The guest program ends with its connection, and its cradle ends the rest and removes the folder."""
-        self._live.discard(self)
         try:
             async with asyncio.timeout(30):
                 await self._server.wait()
@@ -153,6 +152,7 @@ class ProcessSandbox(RemoteSandbox):
                 self._server.kill()
             await self._server.wait()
         await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
+        self._live.discard(self)
 
 
 def _host_env() -> dict[str, str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from aegis.errors import SandboxLostError
+from aegis.errors import GuestOperationError, HostileArchiveError, SandboxError, SandboxLostError
 from aegis.sandbox import archive
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
@@ -17,7 +18,7 @@ from aegis.sandbox.base import (
     Process,
     SandboxInfo,
 )
-from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect, together
+from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
 
 TAR_OVERHEAD = 4 * MIB
 KILL_GRACE_S = 30.0
@@ -31,7 +32,7 @@ class RemoteSandbox:
         self._mux = mux
         self.info = info
         self.env = {**DEFAULT_ENV, **env}
-        self._stopped = False
+        self._stopping: asyncio.Future[None] | None = None
 
     async def exec(
         self,
@@ -79,6 +80,8 @@ class RemoteSandbox:
         except BaseException:
             readers.cancel()
             await asyncio.gather(readers, return_exceptions=True)
+            with suppress(SandboxError):
+                await asyncio.shield(self._end(process))
             raise
         return Completed(status, bytes(out.data), bytes(err.data), out.over or err.over, timed_out)
 
@@ -89,10 +92,12 @@ class RemoteSandbox:
         except TimeoutError:
             raise SandboxLostError(f"the sandbox did not end a program within {KILL_GRACE_S:.0f} s") from None
 
-    async def _operation(self, request: dict[str, object], stdin: bytes, max_bytes: int) -> bytes:
+    async def _operation(
+        self, request: dict[str, object], stdin: bytes, max_bytes: int, overflow: SandboxError | None = None
+    ) -> bytes:
         process = await self._mux.open(request)
         try:
-            out, err, status = await collect(process, stdin, max_bytes)
+            out, err, status = await collect(process, stdin, max_bytes, overflow)
         finally:
             await asyncio.shield(self._end(process))
         check_operation(status, err)
@@ -108,14 +113,25 @@ class RemoteSandbox:
         self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000
     ) -> int:
         limit = max_bytes + TAR_OVERHEAD + 1536 * max_files
-        data = await self._operation({"op": "tree", "path": path}, b"", limit)
+        overflow = HostileArchiveError(f"{path}: files of more than {max_bytes} bytes in all")
+        request: dict[str, object] = {"op": "tree", "path": path, "max": max_bytes, "files": max_files}
+        try:
+            data = await self._operation(request, b"", limit, overflow)
+        except GuestOperationError as error:
+            if error.code == "too-large":
+                raise HostileArchiveError(str(error)) from None
+            raise
         return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
 
     async def stop(self) -> None:
-        if not self._stopped:
-            self._stopped = True
-            await together(self._mux.close())
-            await self._destroy()
+        if self._stopping is None:
+            self._stopping = asyncio.ensure_future(self._stop())
+        await asyncio.shield(self._stopping)  # goes on when the caller is cancelled
+
+    async def _stop(self) -> None:
+        with suppress(Exception):
+            await self._mux.close()
+        await self._destroy()
 
     async def _destroy(self) -> None:
         """End the machine itself; drivers override."""

@@ -23,7 +23,7 @@ def template_key(spec: TemplateSpec, *parts: str) -> str:
         "files": hashlib.sha256(spec.files_tar).hexdigest(),
         "setup": spec.setup,
         "env": sorted(spec.env.items()),
-        "prepared": [[p.name, p.argv, sorted(p.env.items()), p.cwd] for p in spec.prepared],
+        "prepared": [[p.name, p.argv, sorted(p.env.items()), p.cwd, p.says_ready] for p in spec.prepared],
         "parts": parts,
     }
     return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()
@@ -39,7 +39,7 @@ async def run_setup(sandbox: RemoteSandbox, mux: Mux, spec: TemplateSpec, env: M
             raise _step_failed(number, command, done, spec.setup_timeout_s)
     for program in spec.prepared:
         try:
-            await mux.prepare(program.name, program.argv, program.cwd, {**env, **program.env})
+            await mux.prepare(program, env)
         except GuestOperationError as error:
             raise SandboxStartError(
                 f"cannot prepare {program.argv[0]!r} in the sandbox: {error}",

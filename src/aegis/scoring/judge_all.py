@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from aegis.errors import InfrastructureError, SandboxLostError, UsageError
 from aegis.scoring import registry, usercode
-from aegis.scoring.base import ConfigError, Score, ScoreContext
+from aegis.scoring.base import ConfigError, Score, ScoreContext, Scorer
 from aegis.scoring.words import failed
 from aegis.suite.model import Case, Expectation
 
@@ -18,16 +20,25 @@ def needed_files(case: Case) -> tuple[str, ...]:
     return tuple(paths)
 
 
-async def score_all(case: Case, context: ScoreContext) -> tuple[Score, ...]:
+async def score_all(
+    case: Case,
+    context: ScoreContext,
+    *,
+    get: Callable[[str], Scorer] = registry.get,
+    keep: Callable[[Score], None] = lambda score: None,
+) -> tuple[Score, ...]:
     """One score for each expectation, in the suite's order (a `command` may change what later ones see).
 
-    Every scorer is run, whatever the others do. Raises the first `InfrastructureError` after the last one has
-    run: then nobody can tell whether the trial passed."""
+    Every scorer is run, whatever the others do; `keep` is given each score at once. Raises the first
+    `InfrastructureError` after the last one has run: then nobody can tell whether the trial passed. `get`
+    finds a scorer by its name.
+    """
     scores: list[Score] = []
     errors: list[InfrastructureError] = []
     for expectation in case.expect:
         try:
-            scores.append(await _score(expectation, context))
+            scores.append(await _score(expectation, context, get))
+            keep(scores[-1])
         except InfrastructureError as error:
             errors.append(error)
     if errors:
@@ -35,10 +46,10 @@ async def score_all(case: Case, context: ScoreContext) -> tuple[Score, ...]:
     return tuple(scores)
 
 
-async def _score(expectation: Expectation, context: ScoreContext) -> Score:
+async def _score(expectation: Expectation, context: ScoreContext, get: Callable[[str], Scorer]) -> Score:
     name = expectation.scorer
     try:
-        score = await registry.get(name).score(expectation.config, context)
+        score = await get(name).score(expectation.config, context)
     except SandboxLostError as lost:
         if not lost.by_guest:
             raise

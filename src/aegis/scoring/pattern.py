@@ -6,6 +6,7 @@ checks a deadline while it matches, and lets go of the lock."""
 
 from __future__ import annotations
 
+import re
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -46,6 +47,12 @@ def problem(pattern: str) -> str | None:
     """What is wrong with a pattern, or None."""
     if _SPECIAL.isdisjoint(pattern):
         return None  # a plain text compiles: spares a suite of many thousands the compiler
+    try:
+        # Three times as fast, and what `re` takes `regex` takes too.
+        re.compile(pattern)
+        return None
+    except (re.error, ValueError, OverflowError, RecursionError):
+        pass
     import regex
 
     try:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import sqlite3
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -72,15 +73,25 @@ def query_problem(query: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def _syntax_problem(statement: str) -> str | None:
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.set_authorizer(_authorize)
-        try:
-            connection.execute(statement)
-        except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            # A missing table or column may be the agent's failing; everything else is the query's own.
-            if not re.match(r"no such (table|column|collation sequence)", str(error)):
-                return _explain(error)
+    try:
+        with _empty_lock:
+            _empty().execute(statement).close()
+    except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+        # A missing table or column may be the agent's failing; everything else is the query's own.
+        if not re.match(r"no such (table|column|collation sequence)", str(error)):
+            return _explain(error)
     return None
+
+
+_empty_lock = threading.Lock()
+
+
+@cache
+def _empty() -> sqlite3.Connection:
+    """An empty database to prepare queries against; opening one for each query would take longer than preparing."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.set_authorizer(_authorize)
+    return connection
 
 
 def read(files: DatabaseFiles, query: str) -> list[tuple[Any, ...]]:

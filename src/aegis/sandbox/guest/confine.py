@@ -28,6 +28,10 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
 CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD = 16, 17, 22, 27
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MAX_PROCESSES = 4096
+RESERVED_BYTES = 24 * 1024 * 1024
+"""Kept for the kernel and the server when the workload has all that it may have."""
+PROGRAM_BYTES = 40 * 1024 * 1024
+"""Kept for programs when every file system is full."""
 GROUPS = "/sys/fs/cgroup/w"
 BOOT_ID = "/run/boot_id"
 """Covers the kernel's own, which is made once and kept, so that every clone would show the template's."""
@@ -51,6 +55,20 @@ def mount(source: str, target: str, kind: str, flags: int = 0, data: str = "") -
     )
 
 
+def workload_bytes() -> int:
+    """What all programs and files of the workload together may take. Without a bound the machine would not kill but
+    thrash, the server with it."""
+    with open("/proc/meminfo") as file:
+        sizes = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in file}
+    return max(sizes["MemAvailable"] - RESERVED_BYTES, sizes["MemTotal"] // 4)
+
+
+def storage_bytes() -> int:
+    """What the memory-backed file systems together may take: a full disk shall be an error."""
+    room = workload_bytes()
+    return max(room - PROGRAM_BYTES, room // 2)
+
+
 class Place(abc.ABC):
     """The contract; also what both kinds share."""
 
@@ -58,13 +76,13 @@ class Place(abc.ABC):
     def path(self, path: str) -> str:
         """A guest path (absolute, or relative to the workspace) as the child sees it."""
 
-    def make_group(self, group: int) -> None:
+    def make_group(self, group: int) -> None:  # noqa: B027
         """Make the group that a program and all that it starts will belong to."""
 
-    def join_group(self, group: int) -> None:
+    def join_group(self, group: int) -> None:  # noqa: B027
         """In the child."""
 
-    def kill_group(self, group: int) -> None:
+    def kill_group(self, group: int) -> None:  # noqa: B027
         """End every process of the group."""
 
     def group_gone(self, group: int) -> bool:
@@ -78,10 +96,10 @@ class Place(abc.ABC):
     def extra_env(self, group: int) -> dict[str, str]:
         return {}
 
-    def prepare_child(self) -> None:
+    def prepare_child(self) -> None:  # noqa: B027
         """Last step in the child before the program."""
 
-    def end_all(self) -> None:
+    def end_all(self) -> None:  # noqa: B027
         """The server is gone: end everything."""
 
 
@@ -136,7 +154,8 @@ class Machine(Place):
             MS_NOSUID | MS_NOEXEC,
             "newinstance,ptmxmode=0666,mode=0620,gid=5",
         )
-        mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, "mode=1777")
+        shared = f"mode=1777,size={storage_bytes() * 15 // 100}"
+        mount("tmpfs", f"{dev}/shm", "tmpfs", MS_NOSUID | MS_NODEV, shared)
         for link, target in (
             ("ptmx", "pts/ptmx"),
             ("fd", "/proc/self/fd"),
@@ -219,17 +238,38 @@ class Folder(Place):
         if group not in self._marks:
             return []
         mark = f"INVOCATION_ID={self._marks[group]}".encode()
-        members = []
-        for entry in os.listdir("/proc"):
-            if not entry.isdigit() or int(entry) == os.getpid():
-                continue
+        pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit() and int(entry) != os.getpid()]
+        return [pid for pid in pids if mark in self._environment(pid)]
+
+    def _environment(self, pid: int) -> list[bytes]:
+        """What a process was started with. It is empty for an instant while the process becomes another program."""
+        for _ in range(5):
             try:
-                with open(f"/proc/{entry}/environ", "rb") as file:
-                    if mark in file.read().split(b"\0"):
-                        members.append(int(entry))  # a zombie's is empty
+                with open(f"/proc/{pid}/environ", "rb") as file:
+                    content = file.read()
             except OSError:
-                continue
-        return members
+                return []
+            if content or not self._descends(pid):
+                return content.split(b"\0")
+            time.sleep(0.002)
+        return []
+
+    @staticmethod
+    def _parent(pid: int) -> int:
+        """0 for a process that has ended, zombies included."""
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                state, parent = file.read().rpartition(")")[2].split()[:2]
+        except OSError:
+            return 0
+        return 0 if state in "ZX" else int(parent)
+
+    def _descends(self, pid: int) -> bool:
+        while pid > 1:
+            pid = self._parent(pid)
+            if pid == os.getpid():
+                return True
+        return False
 
     def kill_group(self, group: int) -> None:
         for pid in self._members(group):
@@ -250,8 +290,17 @@ class Folder(Place):
 
     def end_all(self) -> None:
         deadline = time.monotonic() + 5
-        for group in list(self._marks):
-            self.kill_group(group)
-            while not self.group_gone(group) and time.monotonic() < deadline:
-                time.sleep(0.01)
+        while time.monotonic() < deadline:
+            # This process adopts orphans, so that whatever a program left behind is below it.
+            left = [
+                int(entry) for entry in os.listdir("/proc") if entry.isdigit() and self._descends(int(entry))
+            ]
+            if not left:
+                break
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass
+            time.sleep(0.01)
         shutil.rmtree(self._root, ignore_errors=True)

@@ -25,8 +25,7 @@ import termios
 import time
 from typing import Any
 
-import confine
-import work
+from . import confine, work
 
 MAX_MESSAGE = 192 * 1024
 ERROR_CODES = {
@@ -50,7 +49,7 @@ def send(sock: socket.socket, message: dict[str, Any], fds: list[int] | None = N
 def receive(sock: socket.socket) -> tuple[dict[str, Any], list[int]] | None:
     """The next message and its file descriptors; None when the other side has ended."""
     try:
-        data, ancillary, _, _ = sock.recvmsg(MAX_MESSAGE, socket.CMSG_SPACE(4 * 4))
+        data, ancillary, _, _ = sock.recvmsg(MAX_MESSAGE, socket.CMSG_SPACE(4 * 4), socket.MSG_CMSG_CLOEXEC)
     except ConnectionError:
         return None
     fds = array.array("i")
@@ -76,6 +75,7 @@ class Cradle:
         wake_read, wake_write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the workload may send it to process 1
         selector = selectors.DefaultSelector()
         selector.register(self._sock, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
@@ -158,7 +158,7 @@ class Cradle:
 def signal_group(pid: int, number: int) -> None:
     try:
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
+    except (OSError, OverflowError):  # it has ended, or there is no such signal
         pass
 
 
@@ -198,8 +198,8 @@ class Spare:
         except OSError as error:
             what = error.filename or message.get("argv", ["?"])[0]
             code, text = ERROR_CODES.get(error.errno or 0, "failed"), f"{what}: {error.strerror}"
-        except Exception as error:
-            code, text = "failed", f"{type(error).__name__}: {error}"
+        except Exception as error:  # a name with a zero byte, no name at all, an impossible terminal
+            code, text = "bad-request", f"{type(error).__name__}: {error}"
         send(self._sock, {"code": code, "message": text[:2000]})
 
     def _take_stdio(self, message: dict[str, Any], fds: list[int]) -> None:

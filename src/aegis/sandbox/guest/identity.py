@@ -15,7 +15,7 @@ import struct
 import time
 from typing import Any
 
-import confine
+from . import confine
 
 RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207

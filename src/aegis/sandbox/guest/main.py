@@ -7,16 +7,19 @@ host over the virtio port. With `--folder ROOT --link FD`: serves over an inheri
 from __future__ import annotations
 
 import ctypes
+import importlib
 import os
 import socket
 import sys
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+if not __package__:  # run as a script, with a folder of which only this one is known
+    sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    __package__ = importlib.import_module(
+        os.path.basename(os.path.dirname(os.path.abspath(__file__)))
+    ).__name__
 
-import confine
-import cradle
-import server
+from . import confine, cradle, server
 
 IMAGE, UPPER, MERGED = "/mnt/image", "/mnt/upper", "/mnt/merged"
 
@@ -61,7 +64,7 @@ def _protect() -> None:
 def _assemble() -> None:
     """Image (read-only) + a memory-backed layer = the root of the workload."""
     confine.mount("/dev/vdb", IMAGE, "squashfs", confine.MS_RDONLY)
-    confine.mount("tmpfs", UPPER, "tmpfs", 0, "mode=755,size=75%")
+    confine.mount("tmpfs", UPPER, "tmpfs", 0, f"mode=755,size={confine.storage_bytes() * 85 // 100}")
     os.mkdir(f"{UPPER}/data")
     os.mkdir(f"{UPPER}/work")
     os.chmod(f"{UPPER}/data", 0o755)
@@ -73,6 +76,8 @@ def _assemble() -> None:
     os.mkdir(confine.GROUPS)
     with open(f"{confine.GROUPS}/cgroup.subtree_control", "w") as file:
         file.write("+pids")
+    with open(f"{confine.GROUPS}/memory.max", "w") as file:
+        file.write(str(confine.workload_bytes()))
 
 
 def _enter_namespaces(theirs: socket.socket) -> None:

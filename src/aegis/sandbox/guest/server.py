@@ -11,16 +11,16 @@ import gc
 import os
 import selectors
 import socket
+import struct
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-import cradle
-import identity
-import wire
+from . import cradle, identity, wire
 
 HIGH_WATER = 524288
 READ_SIZE = 32768
+MAX_EARLY = 32768
 SPARE_DELAY_S = 0.3
 """How long it must be quiet before the next spare is made: it would compete with the program that has just begun."""
 
@@ -56,6 +56,8 @@ class Program:
         """Ended, and nothing of its group was left."""
         self.held = False
         """Prepared and not yet attached: its output and its end wait for the host that attaches."""
+        self.early: bytearray | None = None
+        """Its output until the line that says that it is ready, which comes first when it is attached."""
         self.exit: dict[str, Any] | None = None
 
 
@@ -161,8 +163,13 @@ class Server:
                 else:
                     self.done = True
                 return
-            for kind, stream, payload in self._decoder.feed(data):
-                self._frame(kind, stream, payload)
+            try:
+                for kind, stream, payload in self._decoder.feed(data):
+                    self._frame(kind, stream, payload)
+            except (wire.WireError, LookupError, TypeError, ValueError) as error:
+                self._down(f"the host broke the protocol: {type(error).__name__}: {error}")
+            except OSError as error:
+                self._down(f"the machine's own program failed: {error}")
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
         if kind == wire.OPEN:
@@ -173,6 +180,8 @@ class Server:
             program = self._programs.get(stream)
             if program is not None:  # a frame for a stream that has just ended is no error
                 self._program_frame(program, kind, payload)
+            elif kind == wire.CLOSE:
+                self._give_up(stream)
 
     def _program_frame(self, program: Program, kind: int, payload: bytes) -> None:
         if kind == wire.DATA:
@@ -194,12 +203,23 @@ class Server:
             cradle.send(self._nursery, {"do": "signal", "group": program.group, "number": number})
         elif kind == wire.RESIZE and program.terminal and program.outputs[0].open:
             size = wire.decode_json(payload)
-            cradle.set_size(program.outputs[0].fd, size["rows"], size["columns"])
+            try:
+                cradle.set_size(program.outputs[0].fd, size["rows"], size["columns"])
+            except (OSError, struct.error):
+                pass  # no terminal has this size
         elif kind == wire.CLOSE:
             if program.gone:
                 self._forget(program)
             else:
                 cradle.send(self._nursery, {"do": "forget", "group": program.group})
+
+    def _give_up(self, stream: int) -> None:
+        """The host no longer wants what still waits to be started."""
+        for request in self._waiting:
+            if request[0] == stream:
+                self._waiting.remove(request)
+                self._send(wire.encode(wire.CLOSE, stream))
+                return
 
     # -- identity ------------------------------------------------------------------------------------------------
 
@@ -239,6 +259,9 @@ class Server:
             return
         self._send(wire.encode_json(wire.OPENED, stream, {"stream": old}))
         program.held = False
+        if program.early:
+            program.outputs[0].credit -= len(program.early)
+            self._send(wire.encode(wire.DATA, old, bytes(program.early)))
         for channel in program.outputs:
             self._refresh(channel)
         if program.exit is not None:
@@ -280,9 +303,14 @@ class Server:
             stream, group, stdin if stdin >= 0 else None, outputs, bool(request.get("terminal"))
         )
         program.held = held
+        if held and request.get("ready"):
+            program.early = bytearray()
         self._programs[stream] = program
         self._groups[group] = program
-        cradle.send(sock, request, theirs)
+        try:
+            cradle.send(sock, request, theirs)
+        except OSError:
+            pass  # the workload ended the spare: the socket's end tells
         for fd in theirs:
             os.close(fd)
         self._watch(sock.fileno(), selectors.EVENT_READ, lambda _: self._on_begun(program, sock))
@@ -292,6 +320,12 @@ class Server:
     def _on_begun(self, program: Program, sock: socket.socket) -> None:
         """The spare answered: it has become the program (end of file), or says why it cannot."""
         received = cradle.receive(sock)
+        if self._programs.get(program.stream) is not program:  # closed by the host while it was starting
+            for fd in received[1] if received is not None else []:
+                os.close(fd)
+            self._unwatch(sock.fileno())
+            sock.close()
+            return
         if received is not None and received[0].get("terminal"):
             master = received[1][0]
             program.stdin = master
@@ -304,15 +338,28 @@ class Server:
             self._refuse(program.stream, received[0]["code"], received[0]["message"])
             cradle.send(self._nursery, {"do": "forget", "group": program.group})
             return
-        self._send(wire.encode_json(wire.OPENED, program.stream, {}))
         program.begun = True
         if program.stdin is not None:
             os.set_blocking(program.stdin, False)
         for channel in program.outputs:
             os.set_blocking(channel.fd, False)
             self._refresh(channel)
+        if program.early is not None:
+            channel = program.outputs[0]
+            self._watch(channel.fd, selectors.EVENT_READ, lambda _: self._on_early(program, channel))
+            return
+        self._send(wire.encode_json(wire.OPENED, program.stream, {}))
         if program.exit is not None and not program.held:
             self._send(wire.encode_json(wire.EXIT, program.stream, program.exit))
+
+    def _on_early(self, program: Program, channel: Channel) -> None:
+        """A prepared program is ready with its first line; one that ends or floods instead is as ready as it gets."""
+        assert program.early is not None
+        data = os.read(channel.fd, min(READ_SIZE, MAX_EARLY - len(program.early)))
+        program.early += data
+        if not data or b"\n" in data or len(program.early) >= MAX_EARLY:
+            self._unwatch(channel.fd)
+            self._send(wire.encode_json(wire.OPENED, program.stream, {}))
 
     def _on_nursery(self, mask: int) -> None:
         received = cradle.receive(self._nursery)
@@ -321,6 +368,10 @@ class Server:
             return
         message, fds = received
         did = message["did"]
+        if did == "exited" and self._spare is not None and self._spare[0] == message["group"]:
+            self._spare[1].close()  # ended by the workload; the next program gets another
+            self._spare = None
+            return
         if did == "spare":
             self._spare_asked = False
             self._spare = (message["group"], socket.socket(fileno=fds[0]))
@@ -382,6 +433,7 @@ class Server:
 
     def _feed(self, program: Program) -> None:
         if program.stdin is None:
+            self._grant(program.stream, len(program.pending))
             program.pending.clear()
             return
         blocked = False
@@ -400,17 +452,26 @@ class Server:
             self._grant(program.stream, taken)
         if program.terminal:
             if program.input_ended and not blocked:
-                program.input_ended = False
-                program.pending += b"\x04"
-                self._feed(program)
-            else:
-                self._refresh(program.outputs[0])
+                self._type_end_of_file(program)
+            self._refresh(program.outputs[0])
         elif blocked:
             self._watch(program.stdin, selectors.EVENT_WRITE, lambda _: self._feed(program))
         else:
             self._unwatch(program.stdin)
             if program.input_ended:
                 self._close_stdin(program)
+
+    @staticmethod
+    def _type_end_of_file(program: Program) -> None:
+        """A terminal has no end of file but a character for it, which is no part of the host's credit."""
+        assert program.stdin is not None
+        try:
+            os.write(program.stdin, b"\x04")
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        program.input_ended = False
 
     def _close_stdin(self, program: Program) -> None:
         if program.stdin is not None and not program.terminal:
@@ -432,7 +493,7 @@ class Server:
         program = self._programs[channel.stream]
         readable = channel.credit > 0 and len(self._out) <= HIGH_WATER and not program.held
         mask = selectors.EVENT_READ if readable else 0
-        if program.terminal and program.pending:
+        if program.terminal and (program.pending or program.input_ended):
             mask |= selectors.EVENT_WRITE
         self._watch(channel.fd, mask, lambda ready: self._on_output(program, channel, ready))
 

@@ -7,6 +7,7 @@ exit code 3; nothing else is written there.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
@@ -49,7 +50,7 @@ def run(message: dict[str, Any], place: Paths) -> int:
         elif message["op"] == "get":
             get(place.path(message["path"]), int(message["max"]), message["path"])
         elif message["op"] == "tree":
-            tree(place.path(message["path"]))
+            tree(place.path(message["path"]), int(message["max"]), int(message["files"]), message["path"])
         else:
             raise Refused("bad-request", f"unknown operation {message['op']!r}")
     except Refused as error:
@@ -78,11 +79,15 @@ def put(dest: str) -> None:
                 if os.path.isabs(member.name) or ".." in member.name.split("/"):
                     raise Refused("bad-request", f"{member.name}: not a path below the target")
                 target = os.path.join(dest, member.name)
-                if not member.isdir() and os.path.lexists(target) and not os.path.isdir(target):
+                if not member.isdir() and (os.path.islink(target) or _is_file(target)):
                     os.unlink(target)  # a link left there must not lead the write elsewhere
                 archive.extract(member, dest, set_attrs=True, numeric_owner=root)
     except tarfile.TarError as error:
         raise Refused("bad-request", f"broken archive: {error}") from None
+
+
+def _is_file(path: str) -> bool:
+    return os.path.lexists(path) and not os.path.isdir(path)
 
 
 def get(path: str, max_bytes: int, shown: str) -> None:
@@ -109,28 +114,60 @@ def _write_all(data: bytes) -> None:
         view = view[os.write(1, view) :]
 
 
-def tree(path: str) -> None:
-    """Write a file or folder to standard output as a tar of regular files and folders; the rest is left out."""
+def tree(path: str, max_bytes: int, max_files: int, shown: str) -> None:
+    """Write a file or folder to standard output as a tar of regular files and folders; the rest is left out.
+
+    GNU's format, whose only extension is the long name: the host reads nothing else.
+    """
     if not os.path.lexists(path):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    with os.fdopen(1, "wb", buffering=65536) as pipe, tarfile.open(fileobj=pipe, mode="w|") as archive:
+    with (
+        os.fdopen(1, "wb", buffering=65536) as pipe,
+        tarfile.open(fileobj=pipe, mode="w|", format=tarfile.GNU_FORMAT) as archive,
+    ):
         for name, full in _walk(path):
+            max_files -= 1
+            if max_files < 0:
+                raise Refused("too-large", f"{shown}: more files and folders than allowed")
             try:
-                info = archive.gettarinfo(full, arcname=name)
+                # Not followed and not waited for: it may have become a link or a FIFO since its folder was read.
+                fd = os.open(full, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             except OSError:
                 continue
-            if info is None or not (info.isreg() or info.isdir() or info.islnk()):
-                continue
-            if info.isdir():
-                archive.addfile(info)
-                continue
-            info.type = tarfile.REGTYPE  # a hard link is sent as the file that it is
             try:
-                with open(full, "rb") as file:
-                    info.size = os.fstat(file.fileno()).st_size
-                    archive.addfile(info, file)
-            except OSError:
-                continue
+                max_bytes -= _add(archive, name, fd, max_bytes)
+            finally:
+                os.close(fd)
+
+
+def _add(archive: tarfile.TarFile, name: str, fd: int, max_bytes: int) -> int:
+    """The number of the file's bytes."""
+    info = os.fstat(fd)
+    member = tarfile.TarInfo(name)
+    member.mode = stat.S_IMODE(info.st_mode)
+    if stat.S_ISDIR(info.st_mode):
+        member.type = tarfile.DIRTYPE
+        archive.addfile(member)
+    elif stat.S_ISREG(info.st_mode):
+        if info.st_size > max_bytes:
+            raise Refused("too-large", f"{name}: more bytes than allowed in all")
+        member.size = info.st_size
+        archive.addfile(member, Padded(fd))
+    return member.size
+
+
+class Padded(io.RawIOBase):
+    """A file that never ends: one that shrinks while it is read is filled up with zeroes."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            data = os.read(self._fd, size)
+        except OSError:
+            data = b""
+        return data + bytes(size - len(data))
 
 
 def _walk(path: str) -> Iterator[tuple[str, str]]:

@@ -22,6 +22,9 @@ from .tools import Log, output, require_tools, run
 DISTRIBUTIONS = frozenset({"Debian"})
 """Values of a repository's `Origin` from which packages are taken; other repositories of the host are left alone."""
 
+SOURCES_VARIABLE = "AEGIS_APT_SOURCES"
+"""Environment variable with the path of a sources file to use instead of the host's own, for hosts such as Ubuntu."""
+
 _URI_LINE = re.compile(r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<size>\d+) SHA256:(?P<sha256>[0-9a-f]{64})$")
 
 
@@ -88,7 +91,8 @@ class Apt:
         if not found:
             raise HostNeedsError(
                 "the host's package sources hold no Debian repository",
-                fix="run it on Debian 12 or newer, or in a Debian container",
+                fix=f"run it on Debian 12 or newer, or name a sources file of Debian's in {SOURCES_VARIABLE}"
+                " (docs/images.md shows one; the package debian-archive-keyring has the keys)",
             )
         return list(dict.fromkeys(found))
 
@@ -160,12 +164,14 @@ class Apt:
 
     def _argv(self, program: str, *arguments: str) -> list[str]:
         folder = self.folder
-        settings = {
+        settings: dict[str, Path | str] = {
             "Dir::State": folder,
             "Dir::State::lists": folder / "lists",
             "Dir::State::status": os.devnull,
             "Dir::Cache": folder / "cache",
         }
+        if sources := os.environ.get(SOURCES_VARIABLE):
+            settings |= {"Dir::Etc::sourcelist": sources, "Dir::Etc::sourceparts": os.devnull}
         options = [part for key, value in settings.items() for part in ("-o", f"{key}={value}")]
         return [program, "-q", *options, *arguments]
 

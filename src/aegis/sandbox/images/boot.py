@@ -24,6 +24,7 @@ from .debs import unpack
 from .disk import disk_errors
 from .modules import ModuleTree
 from .pins import Pins, current_pins, load_pins, refresh_pins
+from .squashfs import FORMAT as SQUASHFS_FORMAT
 from .squashfs import write_squashfs
 from .tools import Log, require_tools
 
@@ -60,12 +61,18 @@ def boot_files(progress: Progress | None = None, cache_dir: Path | None = None) 
     cache = cache_folder(cache_dir)
     if ready := _load(cache):
         return ready
-    check_host()
+    check_architecture()
+    require_tools("apt-get", "dpkg-deb", "mksquashfs", "setpriv", purpose="making the boot files")
     with exclusive(cache / "locks/boot", what="the boot files", progress=say):
         if ready := _load(cache):
             return ready
         with disk_errors(cache, "making the boot files", NEEDED_BYTES):
             return _make(cache, say)
+
+
+def find_boot_files(cache_dir: Path | None = None) -> BootFiles | None:
+    """The boot files when they are made already, else None; nothing is built or downloaded."""
+    return _load(cache_folder(cache_dir))
 
 
 def _load(cache: Path) -> BootFiles | None:
@@ -85,7 +92,7 @@ def _load(cache: Path) -> BootFiles | None:
 
 def _digest(pins: Pins) -> str:
     digest = hashlib.sha256(_base_key(pins).encode())
-    digest.update(f"{FORMAT} {initrd.FORMAT}".encode())
+    digest.update(f"{FORMAT} {initrd.FORMAT} {SQUASHFS_FORMAT}".encode())
     for path in (INIT_SCRIPT, *guest_root.guest_files(GUEST_SOURCE)):
         content = path.read_bytes()
         digest.update(f"\0{path.relative_to(GUEST_SOURCE)}\0{len(content)}\0".encode() + content)
@@ -183,11 +190,10 @@ def _unpack_kernel(package: Path, work: Path, result: Path) -> None:
     (result / "kernel-version").write_text(version)
 
 
-def check_host() -> None:
-    """Raise `HostNeedsError` where boot files can't be made."""
+def check_architecture() -> None:
+    """Raise `HostNeedsError` on a host whose machines would be of another kind."""
     if platform.machine() not in ("x86_64", "AMD64"):
         raise HostNeedsError(
             f"machines are made for x86_64 hosts, this one is {platform.machine()}",
             fix="run it on an x86_64 host, or without machines: --isolation=none",
         )
-    require_tools("apt-get", "dpkg-deb", "mksquashfs", "setpriv", purpose="making the boot files")

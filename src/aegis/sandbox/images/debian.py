@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from .apt import Repository, network_settings
 from .model import DEFAULT_PATH
-from .namespaces import PRIVATE, require_subordinate_ids
+from .namespaces import isolated
 from .pins import Pins, current_pins, load_pins
 from .plan import Built, Plan, Request, Workshop, not_built
 from .squashfs import FORMAT as SQUASHFS_FORMAT
@@ -41,6 +41,7 @@ EXCLUDED_PATHS = (
 # The licence texts must go wherever the programs go.
 KEPT_PATHS = ("/usr/share/doc/*/copyright", "/usr/share/locale/locale.alias")
 
+PURPOSE = "building the debian image"
 ENV = {"PATH": DEFAULT_PATH, "LANG": "C.UTF-8", "HOME": "/root"}
 WORKDIR = "/"
 NEEDED_BYTES = 768 << 20
@@ -58,9 +59,7 @@ def plan(request: Request) -> Plan:
 
 
 def _build(pins: Pins, shop: Workshop) -> Built:
-    require_tools("mmdebstrap", "mksquashfs", "setpriv", "unshare", purpose="building the debian image")
-    if os.geteuid() != 0:
-        require_subordinate_ids("building the debian image")
+    require_tools("mmdebstrap", "mksquashfs", "setpriv", "unshare", purpose=PURPOSE)
     archive = shop.work / "root.tar"
     _make_tar(archive, shop, pins)
     squash_tar_file(archive, shop.rootfs, log=shop.log)
@@ -74,15 +73,15 @@ def _make_tar(target: Path, shop: Workshop, pins: Pins) -> None:
     lines = [repository.source_line() for repository in pins.repositories]
     options = _options(shop.work, pins, shop.log)
     argv = ["mmdebstrap", *options, main_release(pins.repositories), str(target), *lines]
-    # A namespace of its own: when the build is killed, its mounts and processes end with it. mmdebstrap makes one
-    # itself where it runs without root.
+    # A namespace of its own: when the build is killed, its mounts and processes end with it. mmdebstrap's own
+    # (`--mode=unshare`) maps the user away, who then can't enter a cache below a private home.
     env = {
         **os.environ,
         "LC_ALL": "C.UTF-8",
         "TMPDIR": str(shop.work),
         "SOURCE_DATE_EPOCH": str(pins.epoch),
     }
-    run(["unshare", *PRIVATE, *argv] if os.geteuid() == 0 else argv, step="mmdebstrap", log=shop.log, env=env)
+    run([*isolated(PURPOSE), *argv], step="mmdebstrap", log=shop.log, env=env)
 
 
 def main_release(repositories: Sequence[Repository]) -> str:
@@ -100,7 +99,7 @@ def public_source(repository: Repository) -> str:
 
 def _options(work: Path, pins: Pins, log: Log) -> list[str]:
     options = [
-        "--mode=root" if os.geteuid() == 0 else "--mode=unshare",
+        "--mode=root",
         "--variant=minbase",
         "--format=tar",
         # The machine's own /dev has the nodes, and without root nobody could unpack them.

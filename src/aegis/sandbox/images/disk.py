@@ -34,7 +34,7 @@ def require_space(cache: Path, what: str, needed_bytes: int) -> None:
         raise no_space(cache, what, needed_bytes)
 
 
-def no_space(cache: Path, step: str, needed_bytes: int = 2 << 30) -> ImageError:
+def no_space(cache: Path, step: str, needed_bytes: int) -> ImageError:
     """The error of a full disk. `needed_bytes` is what the work takes at its peak."""
     free = shutil.disk_usage(cache).free
     return ImageError(

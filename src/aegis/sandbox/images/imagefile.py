@@ -58,8 +58,11 @@ def read_image_file(path: Path, shown: str, base_dir: Path) -> ImageFile:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"image file {shown} cannot be read: {error}") from error
     except tomllib.TOMLDecodeError as error:
-        line = re.search(r"at line (\d+)", str(error))
-        raise UsageError(f"{shown}:{line[1] if line else 1}: not TOML: {error}") from error
+        found = re.search(r"at line (\d+)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1  # "at end of document"
+        raise UsageError(
+            f"{shown}:{line}: not TOML: {error}", fix="docs/images.md shows an image file"
+        ) from error
     reader = _Reader(text, shown, base_dir)
     result = reader.read(document)
     if reader.problems:

@@ -89,7 +89,7 @@ def section(elf: bytes, wanted: bytes) -> bytes:
             start = names + name
             if elf[start : elf.index(b"\0", start)] == wanted:
                 return elf[offset : offset + length]
-    except (struct.error, IndexError, ValueError) as error:
+    except (struct.error, IndexError, ValueError, OverflowError) as error:
         raise ImageError("a kernel module is damaged", fix="aegis setup --upgrade") from error
     return b""
 

@@ -132,7 +132,7 @@ class ImageStore:
             say(what)
             with disk_errors(self.cache, what, plan.needed_bytes), staging(self.cache, plan.name) as work:
                 result = make_folder(work / "result")
-                log = Log.start(self.cache, f"image-{plan.name}")
+                log = Log.start(self.cache, f"image-{plan.name}", plan.needed_bytes)
                 built = plan.build(Workshop(self.cache, work, result / ROOTFS, log, say))
                 write_image(result, plan, built)
                 publish(result, self.folder / plan.key)

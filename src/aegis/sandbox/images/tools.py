@@ -56,15 +56,19 @@ def find_tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Log:
     """The log file of one build. It stays after a failure, and its end is quoted in the error."""
 
     path: Path
+    needed_bytes: int = 512 << 20
+    """Free space that the build takes at its peak: told when the disk is full."""
+    _step_begins: int = 0
 
     @classmethod
-    def start(cls, cache: Path, name: str) -> Log:
-        log = cls(make_folder(cache / "logs") / f"{name}.log")
+    def start(cls, cache: Path, name: str, needed_bytes: int = 512 << 20) -> Log:
+        """Begin the log anew. Raises `ImageError` when the cache can't be written."""
+        log = cls(make_folder(cache / "logs") / f"{name}.log", needed_bytes)
         log.path.write_bytes(b"")
         return log
 
@@ -74,11 +78,13 @@ class Log:
     def note(self, text: str) -> None:
         with self.open() as stream:
             stream.write(f"== {text}\n".encode())
+            self._step_begins = stream.tell()
 
     def tail(self, lines: int = TAIL_LINES) -> str:
+        """The last lines that the last step wrote."""
         with self.path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            stream.seek(max(0, size - 64 * 1024))
+            stream.seek(max(self._step_begins, size - 64 * 1024))
             text = stream.read().decode("utf-8", "replace")
         kept = [line.rstrip() for line in text.splitlines() if line.strip()][-lines:]
         return "\n".join(f"  {line}" for line in kept)
@@ -87,7 +93,7 @@ class Log:
         """The error of a failed step: what, the end of the log, where the whole log is."""
         tail = self.tail()
         if NO_SPACE in tail:
-            return no_space(self.path.parent.parent, step)
+            return no_space(self.path.parent.parent, step, self.needed_bytes)
         text = f"{step} failed ({detail})" + (f":\n{tail}" if tail else "")
         return ImageError(text, fix=f"the whole log is in {self.path}")
 

@@ -114,7 +114,12 @@ class QemuDriver:
             cached = True
             if key not in self._made:
                 files = MachineFiles(self._kernel, self._initrd, self._guest_root, self._open(image.rootfs))
-                saved, cached = await self._load_or_make(key, spec, shape, files, image, say)
+                try:
+                    saved, cached = await self._load_or_make(key, spec, shape, files, image, say)
+                except BaseException:
+                    self._fds.remove(files.image)
+                    os.close(files.image)
+                    raise
                 self._made[key] = _Made(saved, files, shape, image)
         return Template(key=key, spec=spec, cached=cached, build_s=time.monotonic() - begun)
 
@@ -285,9 +290,9 @@ class QemuSandbox(RemoteSandbox):
         return self._machine.vmm.pid
 
     async def _destroy(self) -> None:
-        self._live.discard(self)
         with contextlib.suppress(Exception):
             await self._machine.kill()
+        self._live.discard(self)
 
 
 def _info(accel: str, version: str) -> DriverInfo:

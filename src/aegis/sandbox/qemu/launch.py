@@ -12,15 +12,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from aegis.errors import HostNeedsError, SandboxLostError, SandboxStartError
+from aegis.sandbox.mux import shown
 from aegis.sandbox.qemu.command import MachineFiles, MachineShape, arguments, binary
 
 NOBODY = 65534
 CONSOLE_TAIL_BYTES = 4096
+MAX_CONSOLE_BYTES = 1024 * 1024
+CONSOLE_CHECK_S = 1.0
 KILL_TIMEOUT_S = 10.0
 
 
@@ -44,7 +47,7 @@ def qemu_version(path: str) -> str:
 
 
 @cache
-def confinement() -> tuple[str, ...]:
+def confinement(accel: str = "tcg") -> tuple[str, ...]:
     """Words before the QEMU command: another user, no new privileges, namespaces without network, dies with us.
 
     Falls back to what the host allows; `docs/sandbox.md` says what each step takes away.
@@ -54,12 +57,23 @@ def confinement() -> tuple[str, ...]:
         return ()
     words = [setpriv, "--no-new-privs", "--pdeathsig=KILL"]
     if os.geteuid() == 0:
-        words[1:1] = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+        group = _kvm_group() if accel == "kvm" else None
+        groups = "--clear-groups" if group is None else f"--groups={group}"
+        words[1:1] = [f"--reuid={NOBODY}", f"--regid={NOBODY}", groups]
     if unshare is not None:
         spaces = [unshare, "-U", "-n", "-i", "-u", "-p", "--fork", "--kill-child"]
         if subprocess.run([*words, *spaces, "true"], capture_output=True, check=False).returncode == 0:
             return (*words, *spaces)
     return tuple(words)
+
+
+def _kvm_group() -> int | None:
+    """The group (not root's) through which a user other than root may use /dev/kvm, on most hosts named `kvm`."""
+    try:
+        device = os.stat("/dev/kvm")
+    except OSError:
+        return None
+    return device.st_gid if device.st_mode & 0o060 == 0o060 and device.st_gid != 0 else None
 
 
 def _log_file(name: str) -> int:
@@ -76,16 +90,31 @@ class Vmm:
         self._console = console
         self.shutdown_reason: str | None = None
         self._events = asyncio.create_task(self._watch_events())
+        self._bounding = asyncio.create_task(self._bound_console())
 
     async def _watch_events(self) -> None:
         with suppress(Exception):
             async for event in self.qmp.events:
                 if event["event"] == "SHUTDOWN":
-                    self.shutdown_reason = event["data"].get("reason", "unknown")
+                    data = cast("dict[str, str]", event["data"])
+                    self.shutdown_reason = data.get("reason", "unknown")
+
+    async def _bound_console(self) -> None:
+        """Keeps only the end of what the machine writes there: it is the host's memory."""
+        while True:
+            await asyncio.sleep(CONSOLE_CHECK_S)
+            if self.console_size() > MAX_CONSOLE_BYTES:
+                tail = os.pread(self._console, CONSOLE_TAIL_BYTES, self.console_size() - CONSOLE_TAIL_BYTES)
+                os.ftruncate(self._console, 0)
+                os.pwrite(self._console, tail, 0)
 
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def console_size(self) -> int:
+        """Bytes kept of the console's output."""
+        return os.fstat(self._console).st_size
 
     def console_tail(self) -> str:
         """The end of what the machine wrote on its serial console, for error messages."""
@@ -98,7 +127,7 @@ class Vmm:
         console = self.console_tail()
         if "Kernel panic" in console:
             line = next(line for line in console.splitlines() if "Kernel panic" in line)
-            return SandboxLostError(f"the machine's kernel panicked: {line.strip()[:200]}")
+            return SandboxLostError(f"the machine's kernel panicked: {shown(line.strip())[:200]}")
         if self.shutdown_reason in ("guest-reset", "guest-shutdown"):
             what = "rebooted" if self.shutdown_reason == "guest-reset" else "powered off"
             return SandboxLostError(f"the machine was {what} from inside", by_guest=True)
@@ -129,6 +158,7 @@ class Vmm:
                 self.process.kill()
                 await self.process.wait()
         self._events.cancel()
+        self._bounding.cancel()
         with suppress(Exception, asyncio.CancelledError):
             await self.qmp.disconnect()
         if self._console >= 0:
@@ -161,7 +191,7 @@ async def launch(
     fds = [files.kernel, files.initrd, files.guest_root, files.image, ram, console_out]
     fds += [link_theirs.fileno(), qmp_theirs.fileno(), *([incoming] if incoming is not None else [])]
     command = [
-        *confinement(),
+        *confinement(shape.accel),
         qemu_path(),
         *arguments(
             shape,

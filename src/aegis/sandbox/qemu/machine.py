@@ -45,14 +45,25 @@ class Machine:
         self.vmm = vmm
         self.mux = mux
         self._watcher = asyncio.create_task(self._watch())
+        self._killing: asyncio.Future[None] | None = None
+        mux.explain = self._why
 
     async def _watch(self) -> None:
         """Turns the end of the VMM process into the reason that every waiting call gets."""
+        self.mux.fail(await self._why())
+
+    async def _why(self) -> SandboxLostError:
         await self.vmm.process.wait()
         await asyncio.sleep(0.05)  # the machine's last frames and QEMU's last event may still be on their way
-        self.mux.fail(self.vmm.end_error())
+        return self.vmm.end_error()
 
     async def kill(self) -> None:
+        """End it; goes on when the caller is cancelled. Never raises."""
+        if self._killing is None:
+            self._killing = asyncio.ensure_future(self._kill())
+        await asyncio.shield(self._killing)
+
+    async def _kill(self) -> None:
         self._watcher.cancel()
         await self.mux.close()
         await self.vmm.kill()

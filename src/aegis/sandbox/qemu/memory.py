@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import zlib
 from pathlib import Path
 
 from aegis.errors import SandboxStartError
@@ -55,6 +56,21 @@ def _copy_range(source: int, target: int, start: int, end: int) -> int:
             os.pwrite(target, data, position)
         position += len(data)
     return position - start
+
+
+def checksum(fd: int) -> int:
+    """CRC-32 of what is not zero, and of where it lies; holes cost nothing. Finds damage, not malice."""
+    size, position, crc = os.fstat(fd).st_size, 0, zlib.crc32(b"%d" % os.fstat(fd).st_size)
+    while position < size:
+        try:
+            position = max(position, os.lseek(fd, position, os.SEEK_DATA) // CHUNK * CHUNK)
+        except OSError:
+            break  # ENXIO: only a hole is left
+        data = os.pread(fd, CHUNK, position)
+        if data.count(0) != len(data):
+            crc = zlib.crc32(data, zlib.crc32(b"%d" % position, crc))
+        position += CHUNK
+    return crc
 
 
 def load(path: Path, name: str) -> int:

@@ -22,6 +22,7 @@ class Pool:
         self._limit = limit
         self._ready: deque[Machine] = deque()
         self._making: set[asyncio.Task[None]] = set()
+        self._leaving: set[asyncio.Task[None]] = set()
         self._remaining = 0
         self._closed = False
 
@@ -34,13 +35,12 @@ class Pool:
 
     def _drop_ready(self) -> None:
         while self._ready:
-            task = asyncio.create_task(self._discard(self._ready.popleft()))
-            self._making.add(task)
-            task.add_done_callback(self._making.discard)
+            self._discard(self._ready.popleft())
 
-    @staticmethod
-    async def _discard(machine: Machine) -> None:
-        await machine.kill()
+    def _discard(self, machine: Machine) -> None:
+        task = asyncio.create_task(machine.kill())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     def _fill(self) -> None:
         if self._closed:
@@ -56,8 +56,8 @@ class Pool:
             machine = await self._make()
         except SandboxError:
             return  # the trial that finds the pool empty will meet the same error, and report it
-        if self._closed:
-            await machine.kill()
+        if self._closed or len(self._ready) >= min(self._limit, self._remaining):
+            self._discard(machine)  # what was expected when it was begun is no longer
         else:
             self._ready.append(machine)
 
@@ -72,9 +72,7 @@ class Pool:
         while self._ready and machine is None:
             candidate = self._ready.popleft()
             if candidate.mux.gone.is_set():
-                task = asyncio.create_task(self._discard(candidate))
-                self._making.add(task)
-                task.add_done_callback(self._making.discard)
+                self._discard(candidate)
             else:
                 machine = candidate
         self._fill()
@@ -86,5 +84,5 @@ class Pool:
         for task in list(self._making):
             task.cancel()
         await asyncio.gather(*self._making, return_exceptions=True)
-        while self._ready:
-            await self._ready.popleft().kill()
+        self._drop_ready()
+        await asyncio.gather(*self._leaving, return_exceptions=True)

@@ -82,20 +82,26 @@ def _cannot_open(candidate: str) -> str | None:
     return None
 
 
+def _empty_files(count: int) -> list[int]:
+    """Descriptors of files without content, each its own and for reading only: QEMU looks one up by its access mode,
+    and closes what it was given as a drive."""
+    fd = memory.create("none", 4096)
+    try:
+        return [os.open(f"/proc/self/fd/{fd}", os.O_RDONLY | os.O_CLOEXEC) for _ in range(count)]
+    finally:
+        os.close(fd)
+
+
 async def _boot(candidate: str, kernel: Path) -> ProbeResult:
     name = "/dev/kvm" if candidate == "kvm" else "HVF"
     deadline_s = _deadline_s()
-    files = [
-        memory.create("memory", PROBE_MEMORY),
-        os.open(kernel, os.O_RDONLY | os.O_CLOEXEC),
-        memory.create("none", 4096),
-    ]
-    ram, kernel_fd, empty = files
+    files = [memory.create("memory", PROBE_MEMORY), memory.load(kernel, "kernel"), *_empty_files(3)]
+    ram, kernel_fd, *empty = files
     begun = time.monotonic()
     try:
         shape = MachineShape(candidate, PROBE_MEMORY, 1, None)
         vmm, link = await launch(
-            shape, MachineFiles(kernel_fd, empty, empty, empty), ram=ram, share_ram=True, incoming=None
+            shape, MachineFiles(kernel_fd, *empty), ram=ram, share_ram=True, incoming=None
         )
         try:
             async with asyncio.timeout(deadline_s):

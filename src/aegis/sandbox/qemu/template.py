@@ -1,6 +1,7 @@
 """Templates on disk: a saved machine per key, made once and loaded by every later run.
 
-Layout of `CACHE/templates/KEY/`: `ram` and `state` (the saved machine), `meta.json`. The folder appears whole by rename.
+Layout of `CACHE/templates/KEY/`: `ram` and `state` (the saved machine), `meta.json`. The folder appears whole, by
+rename.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from aegis.errors import SandboxStartError
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.machine import Saved
 
-FORMAT = 1
+FORMAT = 2
 
 
 class TemplateStore:
@@ -42,7 +43,7 @@ class TemplateStore:
         try:
             meta = json.loads((folder / "meta.json").read_text())
             sizes = (folder / "ram").stat().st_size, (folder / "state").stat().st_size
-            if meta["format"] != FORMAT or list(sizes) != meta["sizes"]:
+            if meta["format"] != FORMAT or list(sizes) != meta["sizes"] or "checksums" not in meta:
                 raise ValueError("not this format")
         except FileNotFoundError:
             return None
@@ -56,7 +57,12 @@ class TemplateStore:
         except BaseException:
             os.close(ram)
             raise
-        return Saved(ram, state, meta["next_stream"], meta["prepared"])
+        saved = Saved(ram, state, meta["next_stream"], meta["prepared"])
+        if _checksums(saved) != meta["checksums"]:
+            saved.close()
+            shutil.rmtree(folder, ignore_errors=True)
+            return None
+        return saved
 
     def store(self, key: str, saved: Saved, description: dict[str, object]) -> None:
         """Keep a saved machine. Raises SandboxStartError when the disk is full; then nothing is left."""
@@ -68,6 +74,7 @@ class TemplateStore:
             meta = {
                 "format": FORMAT,
                 "sizes": [os.fstat(saved.ram).st_size, os.fstat(saved.state).st_size],
+                "checksums": _checksums(saved),
                 "next_stream": saved.next_stream,
                 "prepared": dict(saved.prepared),
                 "created": time.time(),
@@ -92,3 +99,7 @@ class TemplateStore:
 
     def discard(self, key: str) -> None:
         shutil.rmtree(self._folder / key, ignore_errors=True)
+
+
+def _checksums(saved: Saved) -> list[int]:
+    return [memory.checksum(saved.ram), memory.checksum(saved.state)]

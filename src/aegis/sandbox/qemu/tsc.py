@@ -29,7 +29,7 @@ def tsc_khz(interval_s: float = 0.05) -> int | None:
     start_ns, start = time.monotonic_ns(), read()
     time.sleep(interval_s)
     end_ns, end = time.monotonic_ns(), read()
-    return round((end - start) * 1_000_000 / (end_ns - start_ns))
+    return int((end - start) * 1_000_000 / (end_ns - start_ns))
 
 
 def _from_cpuinfo() -> int | None:

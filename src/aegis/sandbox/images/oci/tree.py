@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from tarfile import TarInfo
+from tarfile import DIRTYPE, TarInfo
 
 from aegis.errors import ImageError
 
@@ -31,7 +31,7 @@ class Node:
 def new_folder(layer: int) -> Node:
     """A folder that a layer uses without describing it."""
     info = TarInfo()
-    info.mode = 0o755
+    info.type, info.mode = DIRTYPE, 0o755
     return Node(info, layer, {})
 
 

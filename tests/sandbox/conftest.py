@@ -1,0 +1,12 @@
+"""Assertions in the shared conformance tests are shown in full."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite(
+    "support.conformance_exec",
+    "support.conformance_files",
+    "support.conformance_life",
+    "support.sandbox_bench",
+)
