@@ -18,6 +18,7 @@ EVERYWHERE = {"_version", "errors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "suite": set(),
     "trace": set(),
+    "gateway": {"trace"},
     "llm": {"trace.prices"},
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base"},

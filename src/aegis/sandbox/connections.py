@@ -235,9 +235,13 @@ def _destination(message: dict[str, Any]) -> Destination:
         return Destination("proxy")
     if message.get("via") != "direct":
         raise wire.WireError("a connection that is neither the proxy's nor direct")
-    return Destination("direct", _text(message.get("name")), _text(message.get("address")), _port(message.get("port")))
+    return Destination(
+        "direct", _text(message.get("name")), _text(message.get("address")), _port(message.get("port"))
+    )
 
 
 def _refusal(message: dict[str, Any]) -> Refusal:
     protocol = _text(message.get("protocol")) or "tcp"
-    return Refusal(_text(message.get("address")) or "", _port(message.get("port")), protocol, _text(message.get("name")))
+    return Refusal(
+        _text(message.get("address")) or "", _port(message.get("port")), protocol, _text(message.get("name"))
+    )

@@ -125,7 +125,9 @@ class Network:
 
     def _watch_refused(self) -> None:
         """A raw socket on loopback sees every packet; most are the machine's own, and are not looked at twice."""
-        packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL))
+        packets = socket.socket(
+            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
+        )
         packets.bind(("lo", 0))
         packets.setsockopt(socket.SOL_SOCKET, 26, _filter())  # SO_ATTACH_FILTER
         packets.setblocking(False)
@@ -144,7 +146,9 @@ class Network:
             if (address, port) in self._listening and protocol == "tcp":
                 continue
             self._reported.add(attempt)
-            self._report({"address": address, "port": port, "protocol": protocol, "name": self._names.name(address)})
+            self._report(
+                {"address": address, "port": port, "protocol": protocol, "name": self._names.name(address)}
+            )
 
 
 def refused_attempt(packet: bytes) -> tuple[str, int, str] | None:
