@@ -18,9 +18,11 @@ EVERYWHERE = {"_version", "errors"}
 MAY_IMPORT: dict[str, set[str]] = {
     "suite": set(),
     "trace": set(),
+    "gateway": {"trace"},
+    "llm": {"trace.prices"},
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base"},
-    "scoring": {"suite", "trace", "sandbox.base"},
+    "scoring": {"suite", "trace", "sandbox.base", "llm"},
     "engine": {"suite", "trace", "sandbox", "agents", "scoring"},
     "results": set(),
     "report": {"results"},

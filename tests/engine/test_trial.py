@@ -188,7 +188,10 @@ def test_a_machine_lost_in_world_set_up_is_an_error() -> None:
     ("error", "reason"),
     [
         (SandboxLostError("gone"), "could not be scored: gone"),
-        (UsageError("no such function"), "could not be scored: the scorer 'scripted' cannot be used: no such function"),
+        (
+            UsageError("no such function"),
+            "could not be scored: the scorer 'scripted' cannot be used: no such function",
+        ),
         (KeyError("x"), "the scorer 'scripted' is broken: "),
     ],
 )

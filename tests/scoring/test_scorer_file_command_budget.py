@@ -187,10 +187,18 @@ def test_budgets(config: Any, passed: bool, reason: str) -> None:
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({}, ((), "expected seconds, steps, or both")),
-        ({"tokens": 1}, (("tokens",), "'tokens' is not yet supported: it needs the gateway")),
-        ({"usd": 1, "seconds": 3}, (("usd",), "not yet supported")),
-        ({"model_calls": 1}, (("model_calls",), "not yet supported")),
+        ({}, ((), "expected a limit: seconds, steps, tokens")),
+        ({"tokens": 1.5}, (("tokens",), "expected a whole number of at least 0")),
+        ({"usd": -1, "seconds": 3}, (("usd",), "expected US dollars such as 0.05")),
+        ({"usd": float("nan")}, (("usd",), "expected US dollars")),
+        ({"model_calls": True}, (("model_calls",), "expected a whole number")),
+        ({"steps": 1, "prices": {"m": {"input": 1, "output": 2}}}, (("prices",), "prices without usd")),
+        ({"usd": 1, "prices": {}}, (("prices",), "expected a mapping such as")),
+        ({"usd": 1, "prices": {"m": {"input": 1}}}, (("prices", "m"), "missing key 'output'")),
+        (
+            {"usd": 1, "prices": {"m": {"input": 1, "output": "2"}}},
+            (("prices", "m", "output"), "per million"),
+        ),
         ({"seconds": 0}, (("seconds",), "more than 0")),
         ({"seconds": "soon"}, (("seconds",), "expected a duration")),
         ({"steps": 0}, (("steps",), "of at least 1")),

@@ -32,10 +32,10 @@ def list_runs(suite: str | None, limit: int, as_json: bool) -> None:
     from aegis.report.terminal import print_runs
     from aegis.results import show
 
-    folder = _ledger_folder()
+    folder = ledger_folder()
     rows: list[show.RunRow] = []
     if (folder / "ledger.db").exists():
-        with _open(folder) as ledger:
+        with open_ledger(folder) as ledger:
             for record in ledger.summaries(suite, limit):
                 counts = None if record.document else ledger.counts(record.run_id)
                 rows.append(show.run_row(record, counts))
@@ -68,10 +68,10 @@ def show_run(run_id: str, trial: str | None, as_json: bool) -> None:
     from aegis.report.terminal import print_table
     from aegis.results import document as documents
 
-    folder = _ledger_folder()
+    folder = ledger_folder()
     if not (folder / "ledger.db").exists():
         raise UsageError(f"there are no runs in {folder}", fix="aegis eval run --suite NAME")
-    with _open(folder) as ledger:
+    with open_ledger(folder) as ledger:
         record = ledger.run(run_id)
         document = record.document or documents.build(record, ledger.trials(record.run_id))
         if trial is not None:
@@ -89,21 +89,22 @@ def _state(status: str, document: dict[str, Any]) -> str:
     return f"{status}" + ("; aegis eval resume continues it" if status == "interrupted" else "")
 
 
-def _ledger_folder() -> Path:
+def ledger_folder() -> Path:
+    """Of the project that the working directory is in."""
     from aegis._eval.prepare import LEDGER_FOLDER
     from aegis.suite import find_project
 
     return find_project(Path.cwd()).root / LEDGER_FOLDER
 
 
-def _open(folder: Path) -> Ledger:
+def open_ledger(folder: Path) -> Ledger:
     from aegis.results import Ledger
 
     return Ledger(folder)
 
 
 def _show_trial(ledger: Ledger, document: dict[str, Any], written: str, *, as_json: bool) -> None:
-    entry = _find_trial(document, written)
+    entry = find_trial(document, written)
     trace = json.loads(ledger.blobs.get(entry["trace"])) if entry["trace"] else None
     key = (document["run_id"], entry["case"], entry["variant"], entry["number"])
     attempts = [
@@ -118,7 +119,8 @@ def _show_trial(ledger: Ledger, document: dict[str, Any], written: str, *, as_js
         click.echo(line)
 
 
-def _find_trial(document: dict[str, Any], written: str) -> dict[str, Any]:
+def find_trial(document: dict[str, Any], written: str) -> dict[str, Any]:
+    """The entry of `CASE/NUMBER` in a run document. Raises `UsageError` that names what there is."""
     case, _, number = written.rpartition("/")
     trials: list[dict[str, Any]] = document["trials"]
     for entry in trials:

@@ -6,13 +6,17 @@ configuration is checked when the suite is loaded, not when the trial runs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from aegis.errors import InfrastructureError
 from aegis.sandbox.base import Sandbox
 from aegis.suite.model import Case
 from aegis.trace import Trace
+
+if TYPE_CHECKING:
+    from aegis.llm.cache import AnswerCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,9 @@ class Score:
     """0–1; 1.0 or 0.0 for scorers that only pass or fail."""
     reason: str
     """One line a person understands without the suite at hand: what was expected, what was found."""
+    cost: Mapping[str, Any] | None = None
+    """What judging itself took, where a model judged (`model`, `input_tokens`, `output_tokens`, `usd`, `cached`): never
+    a part of the agent's own usage. None for every other scorer."""
 
 
 class ConfigError(Exception):
@@ -58,6 +65,16 @@ class ScoreContext:
     untrusted."""
     check_files: Mapping[str, bytes] = field(default_factory=dict)
     """Contents of files that the scorer's configuration named (`CheckFiles`), by the path as written."""
+    fetch_blob: Callable[[str], bytes] | None = None
+    """The bytes of recorded bodies that are stored apart (`trace.Body.blob`), by digest."""
+    answers: AnswerCache | None = None
+    """Where a judge keeps its model's answers; None: every question is asked anew."""
+
+    def body(self, digest: str) -> bytes:
+        """`fetch_blob`. Raises `InfrastructureError` when there is none."""
+        if self.fetch_blob is None:
+            raise InfrastructureError(f"the recorded body {digest} is not at hand")
+        return self.fetch_blob(digest)
 
 
 class Scorer(Protocol):

@@ -21,10 +21,13 @@ _BUILT_IN = {
     "command": "aegis.scoring.command",
     "budget": "aegis.scoring.budget",
     "python": "aegis.scoring.python",
+    "request": "aegis.scoring.request",
+    "tool_calls": "aegis.scoring.tool_calls",
+    "judge": "aegis.scoring.judge",
 }
 """Name in a suite → module whose `scorer` it is."""
 
-_LATER = frozenset({"judge", "request", "tool_calls", "resilience", "mail", "http", "processes", "unchanged"})
+_LATER = frozenset({"resilience", "mail", "http", "processes", "unchanged"})
 """Names that suites may already see in the documentation of what comes, and that no plug-in may take."""
 
 

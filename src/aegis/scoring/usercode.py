@@ -58,7 +58,7 @@ def load(reference: str, files: Mapping[str, bytes]) -> Callable[..., Any]:
 @lru_cache(maxsize=64)
 def _module(path: str, content: bytes) -> ModuleType:
     digest = hashlib.sha256(path.encode() + b"\0" + content).hexdigest()
-    name = f"_suite_scorer_{digest[:16]}"
+    name = f"_user_scorer_{digest[:16]}"
     module = ModuleType(name)
     module.__file__ = path
     # Dataclasses and pickling look their module up by name.

@@ -52,7 +52,7 @@ class UserContext:
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        """As the agent reported them."""
+        """Each once, however it was seen: reported by the agent, asked for by a model, run by an MCP server."""
         return self._context.trace.tool_calls
 
     @property

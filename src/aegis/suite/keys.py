@@ -28,7 +28,7 @@ from aegis.suite.units import describe
 
 MIB = 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LATER_SCORERS = ("judge", "request", "tool_calls", "resilience", "mail", "http", "processes", "unchanged")
+LATER_SCORERS = ("resilience", "mail", "http", "processes", "unchanged")
 """Scorers of the format that this version refuses. One that works must not stand here."""
 
 _NAME = Text(

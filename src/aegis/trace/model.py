@@ -1,21 +1,58 @@
-"""The trace of one trial, as far as the agent's own channel shows it."""
+"""The trace of one trial: what the agent's own channel shows, and what the gateway saw."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from aegis.trace.calls import ModelCall
+from aegis.trace.exchange import Exchange
+from aegis.trace.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool call that the agent reported itself (`jsonl`: `{"type":"tool_call","name":…,"arguments":{…}}`)."""
+    """A tool call, however it was seen. One call that was seen in several ways is one `ToolCall`.
+
+    The agent may report it (`jsonl`: `{"type":"tool_call","name":…,"arguments":{…}}`), a model may be seen to ask for
+    it, and an MCP server to run it.
+    """
 
     name: str
     arguments: Any = None
+    """As the model asked; as the agent or the MCP request told when no model was seen to ask."""
     result: Any = None
+    """What the model was told, else what the MCP server or the agent told; None when nobody did."""
     turn: int = 0
-    """Index of the turn (from 0) in which it was reported."""
+    """Index of the turn (from 0) in which it was reported or asked for."""
+    seen: tuple[str, ...] = ("agent",)
+    """How it was seen: `agent` reported it, a `model` asked for it, an `mcp` server ran it, the `provider` of the
+    model ran it within its answer."""
+    id: str = ""
+    """The model's id of the call; "" when it gave none."""
+    is_error: bool = False
+    """Whoever ran it said that it failed."""
+    asked_in: int | None = None
+    """Exchange in which the model asked for it."""
+    answered_in: int | None = None
+    """Exchange whose request told the model the result."""
+    exchanges: tuple[int, ...] = ()
+    """What it did: exchanges with hosts that are no model's, between the asking and the result."""
+    started_s: float | None = None
+    """When it was asked for, in the trial's seconds; None when only the agent reported it."""
+    ended_s: float | None = None
+    """When its result was sent to the model, or the MCP server had answered."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ToolCall:
+        """The inverse of `dataclasses.asdict`; fields that older traces lack have their defaults."""
+        fields = dict(data)
+        for name in ("seen", "exchanges"):
+            if name in fields:
+                fields[name] = tuple(fields[name])
+        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +78,42 @@ class Trace:
     """How the agent's process ended: `exit code 0`, `killed by signal 9`; None while a lasting agent was still up."""
     duration_s: float = 0.0
     """The agent's own time: from its start to its end or last answer. Sandbox start and scoring are not in it."""
+    recorded: bool = False
+    """Whether a gateway watched the trial. Without one, the fields below say nothing."""
+    exchanges: tuple[Exchange, ...] = ()
+    """Everything that passed the gateway, refused connections included, in the order of arrival."""
+    model_calls: tuple[ModelCall, ...] = ()
+    """The model calls among the exchanges, in their order."""
+    usage: Usage | None = None
+    """Totals; None when no gateway watched."""
 
     @property
     def answer(self) -> str:
         """The answer that scorers read: the last turn's."""
         return self.turns[-1].answer if self.turns else ""
 
+    @property
+    def denied_hosts(self) -> tuple[str, ...]:
+        """`host:port` of every refused connection, each once, in the order of the first attempts."""
+        denied = (f"{item.host}:{item.port}" for item in self.exchanges if item.kind == "denied")
+        return tuple(dict.fromkeys(denied))
+
+    @property
+    def unopened_hosts(self) -> tuple[str, ...]:
+        """`host:port` of the TLS connections that were passed through unopened: what they held is not known."""
+        passed = (f"{item.host}:{item.port}" for item in self.exchanges if item.kind == "tls-passthrough")
+        return tuple(dict.fromkeys(passed))
+
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trace:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`. Traces that were stored before there was a gateway lack its fields."""
         fields = dict(data)
         fields["turns"] = tuple(TurnRecord(**turn) for turn in data.get("turns", ()))
-        fields["tool_calls"] = tuple(ToolCall(**call) for call in data.get("tool_calls", ()))
+        fields["tool_calls"] = tuple(ToolCall.from_json(call) for call in data.get("tool_calls", ()))
+        fields["exchanges"] = tuple(Exchange.from_json(item) for item in data.get("exchanges", ()))
+        fields["model_calls"] = tuple(ModelCall.from_json(call) for call in data.get("model_calls", ()))
+        fields["usage"] = Usage.from_json(data["usage"]) if data.get("usage") else None
         return cls(**fields)

@@ -1,0 +1,327 @@
+"""What the gateway costs on the path: the same requests direct, through Aegis, and through mitmproxy.
+
+    python benchmarks/gateway.py [--posts 500] [--without-mitmproxy] [--venv FOLDER]
+
+Client, upstream and proxy are three processes on loopback, all hops are TLS. mitmproxy is installed into an
+environment of its own (`--venv`, by default a temporary one). Printed: median and 95th percentile of a POST on a
+kept connection and what each path adds to direct; how much later an event of a stream arrives; the time for
+100 MiB and how much the proxy's resident memory grows meanwhile; the time for 200 connections at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from machine import describe
+
+MIB = 1024 * 1024
+BIG_BYTES = 100 * MIB
+EVENTS = 50
+CONNECTIONS = 200
+BODY = b'{"model": "m", "messages": [{"role": "user", "content": "' + b"x" * 400 + b'"}]}'
+ANSWER = b'{"choices": [{"message": {"role": "assistant", "content": "' + b"y" * 400 + b'"}}]}'
+STREAMING = """
+def responseheaders(flow):
+    flow.response.stream = flow.request.path in ("/events", "/big")
+"""
+
+
+@dataclass
+class Row:
+    path: str
+    post_ms: float
+    post_p95_ms: float
+    event_ms: float
+    big_s: float
+    growth_mib: float | None
+    connections_s: float
+
+
+# --- the upstream ---------------------------------------------------------------------------------------------------
+
+
+async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            if head.startswith(b"POST"):
+                await reader.readexactly(len(BODY))
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ")
+                writer.write(b"%d\r\n\r\n%s" % (len(ANSWER), ANSWER))
+            elif head.startswith(b"GET /big"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % BIG_BYTES)
+                for _ in range(BIG_BYTES // 65536):
+                    writer.write(bytes(65536))
+                    await writer.drain()
+            else:
+                await send_events(writer)
+            await writer.drain()
+
+
+async def send_events(writer: asyncio.StreamWriter) -> None:
+    """Each event holds the moment of its sending, on the clock that all processes share."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(EVENTS):
+        await asyncio.sleep(0.02)
+        data = b"data: %d\n\n" % time.monotonic_ns()
+        writer.write(b"%x\r\n%s\r\n" % (len(data), data))
+        await writer.drain()
+    writer.write(b"0\r\n\r\n")
+
+
+async def serve(role: str, port: int, folder: Path, upstream_port: int) -> None:
+    if role == "upstream":
+        from aegis.gateway import Authority
+        from aegis.gateway.names import parse_host
+
+        authority = Authority()
+        (folder / "upstream.pem").write_text(authority.pem)
+        context = authority.context(parse_host("127.0.0.1"))
+        server = await asyncio.start_server(upstream, "127.0.0.1", port, ssl=context, backlog=512)
+    else:
+        server = await serve_gateway(port, folder, upstream_port)
+    async with server:
+        await server.serve_forever()
+
+
+async def serve_gateway(port: int, folder: Path, upstream_port: int) -> asyncio.Server:
+    from aegis.gateway import AsyncioStream, Gateway, GatewayConfig, Origin
+
+    bundle = (folder / "upstream.pem").read_text()
+    gateway = Gateway(GatewayConfig(allow=(f"127.0.0.1:{upstream_port}",), ca_bundle=bundle))
+    (folder / "aegis.pem").write_text(gateway.ca_pem)
+    session = gateway.session("benchmark", lambda exchange: None, lambda data: "")
+
+    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await session.handle(AsyncioStream(reader, writer), Origin.proxy())
+
+    return await asyncio.start_server(accepted, "127.0.0.1", port, backlog=512)
+
+
+# --- the client -----------------------------------------------------------------------------------------------------
+
+
+async def open_tls(
+    target: int, proxy: int | None, context: ssl.SSLContext
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if proxy is None:
+        return await asyncio.open_connection("127.0.0.1", target, ssl=context, server_hostname="127.0.0.1")
+    reader, writer = await asyncio.open_connection("127.0.0.1", proxy)
+    writer.write(f"CONNECT 127.0.0.1:{target} HTTP/1.1\r\nHost: 127.0.0.1:{target}\r\n\r\n".encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
+    if b" 200 " not in answer:
+        raise SystemExit(f"the proxy refused: {answer!r}")
+    await writer.start_tls(context, server_hostname="127.0.0.1")
+    return reader, writer
+
+
+async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
+        b"Authorization: Bearer something\r\nContent-Length: %d\r\n\r\n%s" % (target, len(BODY), BODY)
+    )
+    head = await reader.readuntil(b"\r\n\r\n")
+    if not head.startswith(b"HTTP/1.1 200"):
+        raise SystemExit(f"a POST failed: {head[:200]!r}")
+    await reader.readexactly(len(ANSWER))
+
+
+async def posts(target: int, proxy: int | None, context: ssl.SSLContext, count: int) -> list[float]:
+    """Milliseconds of each; the first tenth warms up and is not counted."""
+    reader, writer = await open_tls(target, proxy, context)
+    taken = []
+    for _ in range(count + count // 10):
+        started = time.perf_counter()
+        await post(reader, writer, target)
+        taken.append((time.perf_counter() - started) * 1000)
+    writer.close()
+    return taken[count // 10 :]
+
+
+async def events(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
+    """Median milliseconds from an event's sending to its arrival."""
+    reader, writer = await open_tls(target, proxy, context)
+    writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % target)
+    await reader.readuntil(b"\r\n\r\n")
+    delays = []
+    while len(delays) < EVENTS:
+        line = await reader.readline()
+        if line.startswith(b"data: "):
+            delays.append((time.monotonic_ns() - int(line[6:])) / 1e6)
+    writer.close()
+    return statistics.median(delays)
+
+
+async def big(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
+    reader, writer = await open_tls(target, proxy, context)
+    started = time.perf_counter()
+    writer.write(b"GET /big HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % target)
+    await reader.readuntil(b"\r\n\r\n")
+    left = BIG_BYTES
+    while left:
+        data = await reader.read(256 * 1024)
+        if not data:
+            raise SystemExit(f"100 MiB ended {left} bytes early")
+        left -= len(data)
+    writer.close()
+    return time.perf_counter() - started
+
+
+async def at_once(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
+    async def one() -> None:
+        reader, writer = await open_tls(target, proxy, context)
+        await post(reader, writer, target)
+        await everybody.wait()
+        await post(reader, writer, target)
+        writer.close()
+
+    everybody = asyncio.Barrier(CONNECTIONS)
+    started = time.perf_counter()
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return time.perf_counter() - started
+
+
+def memory_mib(pid: int, field: str) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+async def measure(name: str, target: int, proxy: int | None, ca: Path, count: int, pid: int | None) -> Row:
+    context = ssl.create_default_context(cafile=str(ca))
+    context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    taken = await posts(target, proxy, context, count)
+    event_ms = await events(target, proxy, context)
+    growth = None
+    if pid is not None:
+        idle = memory_mib(pid, "VmRSS")
+        # Forget the peak of what went before.
+        Path(f"/proc/{pid}/clear_refs").write_text("5")
+    big_s = await big(target, proxy, context)
+    if pid is not None:
+        growth = memory_mib(pid, "VmHWM") - idle
+    connections_s = await at_once(target, proxy, context)
+    p95 = statistics.quantiles(taken, n=20)[-1]
+    return Row(name, statistics.median(taken), p95, event_ms, big_s, growth, connections_s)
+
+
+# --- the processes --------------------------------------------------------------------------------------------------
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running(command: list[str], port: int) -> Iterator[int]:
+    """The process's id, once it listens."""
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if child.poll() is not None:
+                raise SystemExit(f"{command[0]} ended with exit code {child.returncode}")
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.05)
+        yield child.pid
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def install_mitmproxy(folder: Path) -> Path:
+    program = folder / "bin" / "mitmdump"
+    if not program.exists():
+        print("installing mitmproxy …", file=sys.stderr)
+        venv.create(folder, with_pip=True)
+        subprocess.run([folder / "bin" / "pip", "install", "-q", "mitmproxy"], check=True)
+    return program
+
+
+def own(role: str, port: int, folder: Path, upstream_port: int) -> list[str]:
+    return [sys.executable, __file__, "--role", role, str(port), str(folder), str(upstream_port)]
+
+
+def mitmproxy_command(program: Path, port: int, folder: Path) -> list[str]:
+    script = folder / "streaming.py"
+    script.write_text(STREAMING)
+    options = [f"confdir={folder}", "connection_strategy=lazy", "ssl_insecure=true"]
+    command = [str(program), "-q", "--listen-host", "127.0.0.1", "-p", str(port), "-s", str(script)]
+    return [*command, *(item for option in options for item in ("--set", option))]
+
+
+def run(arguments: argparse.Namespace, folder: Path) -> list[Row]:
+    target, count = free_port(), arguments.posts
+    rows = []
+    with running(own("upstream", target, folder, 0), target):
+        direct = measure("direct", target, None, folder / "upstream.pem", count, None)
+        rows.append(asyncio.run(direct))
+        port = free_port()
+        with running(own("gateway", port, folder, target), port) as pid:
+            rows.append(asyncio.run(measure("Aegis", target, port, folder / "aegis.pem", count, pid)))
+        if not arguments.without_mitmproxy:
+            program = install_mitmproxy(Path(arguments.venv or folder / "venv"))
+            port = free_port()
+            with running(mitmproxy_command(program, port, folder), port) as pid:
+                ca = folder / "mitmproxy-ca-cert.pem"
+                rows.append(asyncio.run(measure("mitmproxy", target, port, ca, count, pid)))
+    return rows
+
+
+def show(rows: list[Row]) -> None:
+    direct = rows[0]
+    print(f"Measured on: {describe()}\n")
+    print(
+        "| path | POST median ms (p95) | added ms | event delay ms | added ms | 100 MiB s | memory growth MiB "
+        "| 200 connections s |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        growth = "" if row.growth_mib is None else f"{row.growth_mib:.0f}"
+        print(
+            f"| {row.path} | {row.post_ms:.2f} ({row.post_p95_ms:.2f}) | {row.post_ms - direct.post_ms:.2f} "
+            f"| {row.event_ms:.2f} | {row.event_ms - direct.event_ms:.2f} | {row.big_s:.2f} | {growth} "
+            f"| {row.connections_s:.2f} |"
+        )
+    if len(rows) > 2:
+        ratio = (rows[2].post_ms - direct.post_ms) / (rows[1].post_ms - direct.post_ms)
+        print(f"\nmitmproxy adds {ratio:.1f} times what Aegis adds to a POST.")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--posts", type=int, default=500)
+    parser.add_argument("--without-mitmproxy", action="store_true")
+    parser.add_argument("--venv", help="folder of an environment for mitmproxy; kept for the next time")
+    parser.add_argument("--role", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.role:
+        role, port, folder, upstream_port = arguments.role
+        asyncio.run(serve(role, int(port), Path(folder), int(upstream_port)))
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        show(run(arguments, Path(temporary)))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,140 @@
+"""`aegis trace`: what an agent did in one trial."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aegis.errors import UsageError
+
+if TYPE_CHECKING:
+    from aegis.results import Ledger
+    from aegis.trace import Trace
+
+
+@click.group()
+def trace() -> None:
+    """What an agent did in a trial: its model calls, tools and requests."""
+
+
+@trace.command(name="show", short_help="Print a trial's timeline, or export it.")
+@click.argument("trial", metavar="RUN/CASE/NUMBER")
+@click.option("--json", "as_json", is_flag=True, help="Print the whole trace as JSON.")
+@click.option("--har", metavar="FILE", help="Write the HTTP exchanges as a HAR file (-: standard output).")
+@click.option(
+    "--otlp", metavar="URL", help="Send the trace as OpenTelemetry spans to a collector (OTLP/HTTP)."
+)
+def show(trial: str, as_json: bool, har: str | None, otlp: str | None) -> None:
+    """Print what happened in a trial: turns, model calls with tokens and cost, tool calls, requests.
+
+    RUN is a run's id, the beginning of one, or `latest`.
+
+    \b
+    Examples:
+      aegis trace show latest/refund-within-policy/1
+      aegis trace show latest/refund-within-policy/1 --har refund.har
+      aegis trace show 20260105-1415/refund-within-policy/2 --otlp http://localhost:4318
+    """
+    from aegis.cli.history import find_trial, ledger_folder, open_ledger
+    from aegis.results import document as documents
+
+    run, case = _split(trial)
+    folder = ledger_folder()
+    if not (folder / "ledger.db").exists():
+        raise UsageError(f"there are no runs in {folder}", fix="aegis eval run --suite NAME")
+    with open_ledger(folder) as ledger:
+        record = ledger.run(run)
+        document = record.document or documents.build(record, ledger.trials(record.run_id))
+        entry = find_trial(document, case)
+        data, found = _load(ledger, entry, trial)
+        start = _started_at(ledger, document, entry)
+        if har is not None:
+            _write_har(har, found, ledger, start, f"{document['run_id']}/{entry['case']}/{entry['number']}")
+        if otlp is not None:
+            _send(otlp, found, document, entry, start)
+        if as_json:
+            click.echo(json.dumps({"trial": entry, "trace": data}, indent=2))
+        elif har is None and otlp is None:
+            _print(entry, found)
+
+
+def _split(written: str) -> tuple[str, str]:
+    """`RUN/CASE/NUMBER` → the run, and `CASE/NUMBER`."""
+    run, _, rest = written.partition("/")
+    if not run or not rest.rpartition("/")[0]:
+        raise UsageError(f"{written!r} is not RUN/CASE/NUMBER", fix="e.g. aegis trace show latest/refund/1")
+    return run, rest
+
+
+def _load(ledger: Ledger, entry: dict[str, Any], written: str) -> tuple[dict[str, Any], Trace]:
+    from aegis.trace import Trace
+
+    if not entry["trace"]:
+        why = entry["reason"] or entry["outcome"]
+        raise UsageError(f"trial {written} left no trace: its agent did not run ({why})")
+    data: dict[str, Any] = json.loads(ledger.blobs.get(entry["trace"]))
+    return data, Trace.from_json(data)
+
+
+def _started_at(ledger: Ledger, document: dict[str, Any], entry: dict[str, Any]) -> datetime:
+    """When the trial's agent started, as nearly as the ledger knows: its attempt's start, and the trial's set-up
+    before the agent is not in it."""
+    key = (document["run_id"], entry["case"], entry["variant"], entry["number"])
+    attempts = ledger.attempts(*key)
+    chosen = next((attempt for attempt in attempts if attempt.final), attempts[-1] if attempts else None)
+    written = chosen.started_at if chosen is not None else document["started_at"]
+    return datetime.fromisoformat(written)
+
+
+def _write_har(target: str, found: Trace, ledger: Ledger, start: datetime, comment: str) -> None:
+    from aegis.trace.har import to_har
+
+    # ASCII: an agent can write lone surrogates, which a UTF-8 file cannot hold.
+    text = json.dumps(to_har(found.exchanges, ledger.blobs.get, started_at=start, comment=comment), indent=1)
+    if target == "-":
+        click.echo(text)
+        return
+    try:
+        Path(target).write_text(text + "\n", encoding="ascii")
+    except OSError as error:
+        raise UsageError(f"--har {target}: cannot be written: {error.strerror or error}") from error
+    click.echo(f"{_count(len(found.exchanges), 'exchange')} written to {target}", err=True)
+
+
+def _send(url: str, found: Trace, document: dict[str, Any], entry: dict[str, Any], start: datetime) -> None:
+    from aegis.trace.otel import TrialName, to_otlp
+    from aegis.trace.otlp_http import send
+
+    name = TrialName(
+        run_id=document["run_id"],
+        suite=document["suite"],
+        case=entry["case"],
+        variant=entry["variant"],
+        number=entry["number"],
+        outcome=entry["outcome"],
+        reason=entry["reason"],
+    )
+    payload = to_otlp(found, name, started_at=start)
+    spans = payload["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    click.echo(f"{_count(len(spans), 'span')} sent to {send(url, payload)}", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _print(entry: dict[str, Any], found: Trace) -> None:
+    from aegis.report.text import one_line
+    from aegis.report.timeline import render
+    from aegis.trace.timeline import rows
+
+    head = f"{one_line(entry['case'])}/{entry['number']}: {entry['outcome']}  {one_line(entry['reason'])}"
+    click.echo(head.rstrip())
+    if not found.recorded:
+        click.echo("(no gateway recorded this trial: only the agent's own channel is known)")
+    for line in render(rows(found)):
+        click.echo(line)

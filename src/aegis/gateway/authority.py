@@ -1,0 +1,146 @@
+"""The certificate authority of one run: made in memory, trusted inside the guest, gone with the process."""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import ssl
+from collections import OrderedDict
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from aegis.gateway.names import Host
+
+_ORGANISATION = "Internal Services"
+_KEPT_CONTEXTS = 256
+
+
+class Authority:
+    """Signs a certificate for each host that is opened. Keys are EC P-256 and never written to a file: OpenSSL reads
+    them through an anonymous memory file."""
+
+    def __init__(self, now: datetime.datetime | None = None) -> None:
+        now = now or datetime.datetime.now(datetime.UTC)
+        # As a company's own authority looks: made some time ago, valid for years.
+        self._issued = now.replace(minute=0, second=0, microsecond=0)
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._certificate = self._sign_root()
+        self._contexts: OrderedDict[Host, ssl.SSLContext] = OrderedDict()
+
+    @property
+    def pem(self) -> str:
+        """The authority's certificate, for the guest's trust store."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def java_trust_store(self, password: str) -> bytes:
+        """The same as a PKCS #12 file that Java takes as `javax.net.ssl.trustStore`."""
+        entry = PKCS12Certificate(self._certificate, b"internal-root")
+        return serialize_java_truststore([entry], serialization.BestAvailableEncryption(password.encode()))
+
+    def context(self, host: Host) -> ssl.SSLContext:
+        """A server's TLS context with a certificate for this host."""
+        if host in self._contexts:
+            self._contexts.move_to_end(host)
+            return self._contexts[host]
+        context = self._make_context(host)
+        self._contexts[host] = context
+        if len(self._contexts) > _KEPT_CONTEXTS:
+            self._contexts.popitem(last=False)
+        return context
+
+    def _make_context(self, host: Host) -> ssl.SSLContext:
+        key = ec.generate_private_key(ec.SECP256R1())
+        chain = self._sign_leaf(host, key).public_bytes(serialization.Encoding.PEM)
+        chain += key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.set_alpn_protocols(["http/1.1"])
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        # The module reads keys from files only; this file exists in memory alone.
+        descriptor = os.memfd_create("chain", os.MFD_CLOEXEC)
+        try:
+            os.write(descriptor, chain)
+            context.load_cert_chain(f"/proc/self/fd/{descriptor}")
+        finally:
+            os.close(descriptor)
+        return context
+
+    def _sign_root(self) -> x509.Certificate:
+        name = _name(f"{_ORGANISATION} Root CA")
+        identifier = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        builder = self._builder(name, name, self._key, -400, 3650)
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(key_cert_sign=True), critical=True)
+            .add_extension(identifier, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def _sign_leaf(self, host: Host, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+        alternative: x509.GeneralName = x509.DNSName(host.name)
+        if host.is_address:
+            alternative = x509.IPAddress(ipaddress.ip_address(host.name))
+        # A common name is at most 64 characters (RFC 5280, upper bounds); clients read the alternative name.
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host.name[:64])])
+        builder = self._builder(subject, self._certificate.subject, key, -17, 73)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        return (
+            builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
+            .add_extension(authority, critical=False)
+            .add_extension(identifier, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    def _builder(
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        from_days: int,
+        to_days: int,
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._issued + datetime.timedelta(days=from_days))
+            .not_valid_after(self._issued + datetime.timedelta(days=to_days))
+        )
+
+
+def _name(common_name: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, _ORGANISATION),
+            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
+        ]
+    )
+
+
+def _usage(*, key_cert_sign: bool = False, digital_signature: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=key_cert_sign,
+        crl_sign=key_cert_sign,
+        encipher_only=False,
+        decipher_only=False,
+    )

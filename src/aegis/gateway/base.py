@@ -1,0 +1,144 @@
+"""The contract between the gateway and its neighbours.
+
+The guest's connector gives `Session.handle` a `ByteStream` and an `Origin`; an `Interceptor` may answer a request or
+change what upstream answered. Bytes that reach the client come from a `ResponsePlan`, whose framing is decided here
+and not by a library, so that a response can be cut, delayed or bent at any byte.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+RawHeaders = tuple[tuple[bytes, bytes], ...]
+"""Names as sent, in order, repeated names kept."""
+
+
+class ByteStream(Protocol):
+    """One connection of the guest, after any carrier was removed. One reader and one writer at a time.
+
+    Every method may raise `OSError` when the other side is gone.
+    """
+
+    async def read(self, max_bytes: int) -> bytes:
+        """At least one byte and at most `max_bytes` as soon as any are there; b"" at the end, and again after it."""
+
+    async def write(self, data: bytes) -> None:
+        """Send all of it. Waits while the other side doesn't read, so that memory stays bounded."""
+
+    async def write_eof(self) -> None:
+        """End this direction; reading goes on."""
+
+    async def close(self) -> None:
+        """Send what is left and end both directions. May be called repeatedly."""
+
+    async def abort(self) -> None:
+        """Drop what is left and reset the connection: the client sees a reset, not an end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """How a connection arrived. Make one with `proxy()` or `direct()`."""
+
+    kind: Literal["proxy", "direct"]
+    name: str | None = None
+    address: str | None = None
+    port: int = 0
+
+    @classmethod
+    def proxy(cls) -> Origin:
+        """The client speaks to an HTTP proxy: absolute-form requests or CONNECT."""
+        return cls("proxy")
+
+    @classmethod
+    def direct(cls, name: str | None, address: str | None, port: int) -> Origin:
+        """The client dialled `address`, which stands for `name` (None: it dialled a real address), and `port`."""
+        return cls("direct", name, address, port)
+
+
+class RequestBody(Protocol):
+    """What the client sends after the head, transfer coding removed."""
+
+    @property
+    def length(self) -> int | None:
+        """Announced size in bytes, 0 without a body, None when it is chunked."""
+
+    async def read(self) -> bytes:
+        """The next piece, b"" at the end. Raises `Failure` when it breaks off or must not leave the guest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request that policy has allowed, as the guest sent it: placeholders, not values."""
+
+    method: str
+    scheme: str
+    host: str
+    port: int
+    target: str
+    """Origin form: path and query."""
+    headers: RawHeaders
+    body: RequestBody
+    http_version: str = "1.1"
+
+    def header(self, name: str) -> str | None:
+        """The first header of this name (any case), or None."""
+        wanted = name.lower().encode()
+        for key, value in self.headers:
+            if key.lower() == wanted:
+                return value.decode("latin-1")
+        return None
+
+
+class Framing(enum.Enum):
+    """How the client learns where the body ends. The plan's headers are sent as they are: a Content-Length there may
+    lie."""
+
+    NONE = "none"
+    """No body follows the head (HEAD, 204, 304)."""
+    LENGTH = "length"
+    """The plan's Content-Length header says."""
+    CHUNKED = "chunked"
+    CLOSE = "close"
+    """The connection's end is the body's end."""
+
+
+async def _nothing() -> None:
+    return None
+
+
+@dataclass(slots=True)
+class ResponsePlan:
+    """A response on its way to the client. `body` yields pieces, each sent as soon as it is there; raising `Cut`
+    ends the connection at that byte."""
+
+    status: int
+    reason: str
+    headers: RawHeaders
+    """Without Connection and Transfer-Encoding."""
+    framing: Framing
+    body: AsyncIterator[bytes]
+    trailers: Callable[[], RawHeaders] = tuple
+    """Asked after the body's end; sent when it is chunked."""
+    wire: Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]] | None = None
+    """Applied to the framed bytes, head included, as the last step before the client."""
+    release: Callable[[], Awaitable[None]] = field(default=_nothing)
+    """Called once when the response was sent or given up."""
+    upstream: str = ""
+    """Address that was dialled for it."""
+    replayed: bool = False
+    keep_alive: bool = True
+    """False closes the client's connection after it."""
+
+
+Forward = Callable[[Request], Awaitable[ResponsePlan]]
+"""Sends a request to its upstream and returns the response's plan. Raises `Failure`."""
+
+
+class Interceptor(Protocol):
+    """Stands between a request and its upstream. May forward and change the plan, or answer without forwarding."""
+
+    async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
+        """Raises `Failure` (answered with its status) or `Cut` (the connection ends without an answer)."""

@@ -1,0 +1,90 @@
+"""The gateway of one run: what its trials share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from aegis.gateway.authority import Authority
+from aegis.gateway.base import Forward, Interceptor, Request, ResponsePlan
+from aegis.gateway.config import GatewayConfig
+from aegis.gateway.dial import Dialer, Resolve
+from aegis.gateway.limiter import Limiter
+from aegis.gateway.policy import Policy
+from aegis.gateway.recorder import Blobs, Sink
+from aegis.gateway.replay import Recording, Replayer
+from aegis.gateway.secrets import Vault
+from aegis.gateway.session import Session
+
+Recordings = Callable[[str], Recording | None]
+"""A session's label → what it is answered from."""
+
+
+class PassThrough:
+    """The interceptor that changes nothing."""
+
+    async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
+        return await forward(request)
+
+
+class Gateway:
+    """Policy, secrets, certificates and shared limits of a run.
+
+    `secret_values` holds a value for each secret that the configuration declares. With `replay` nothing is ever
+    dialled. Raises `UsageError` for a configuration that can't be used; the text never holds a value.
+    """
+
+    def __init__(
+        self,
+        config: GatewayConfig,
+        *,
+        ca: Authority | None = None,
+        secret_values: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        replay: Recordings | None = None,
+        limiter: Limiter | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self.config = config
+        self.policy = Policy(config.allow, config.routes, config.tls_passthrough)
+        self.vault = Vault(config.secrets, secret_values or {})
+        self.authority = ca or Authority()
+        self.dialer = Dialer(self.policy, config.bounds, ca_bundle=config.ca_bundle, resolve=resolve)
+        self.clock = clock
+        self.limiter = limiter or Limiter(config.limits, clock=clock, longest_s=config.bounds.queue_s)
+        self._replay = replay
+
+    @property
+    def ca_pem(self) -> str:
+        """The authority's certificate, for the guest's trust store."""
+        return self.authority.pem
+
+    @property
+    def replaying(self) -> bool:
+        return self._replay is not None
+
+    def session(
+        self, label: str, sink: Sink, blobs: Blobs, *, interceptor: Interceptor | None = None
+    ) -> Session:
+        """For one trial. `label` chooses the recording in a replay. `interceptor` stands before the upstream, or
+        before the recording in a replay."""
+        if self._replay is not None:
+            recording = self._replay(label) or Recording.empty()
+            replayer = Replayer(recording, self.vault)
+            interceptor = replayer if interceptor is None else Chained(interceptor, replayer)
+        return Session(self, label, sink, blobs, interceptor or PassThrough())
+
+    def close(self) -> None:
+        """After the last session was closed."""
+        self.dialer.close()
+
+
+class Chained:
+    """The first interceptor's upstream is the second one."""
+
+    def __init__(self, first: Interceptor, second: Interceptor) -> None:
+        self._first = first
+        self._second = second
+
+    async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
+        return await self._first.intercept(request, lambda inner: self._second.intercept(inner, forward))

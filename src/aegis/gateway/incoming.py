@@ -1,0 +1,72 @@
+"""What upstream answers, on its way in: values become placeholders again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aegis.gateway import codings, heads
+from aegis.gateway.base import Framing, RawHeaders, ResponsePlan
+from aegis.gateway.failures import Cut, Failure
+from aegis.gateway.secrets import Vault
+
+
+def choose_framing(method: str, status: int, headers: RawHeaders) -> Framing:
+    """How a response's body ends, by RFC 9112, section 6.3."""
+    if method == "HEAD" or status in (204, 304):
+        return Framing.NONE
+    if heads.first(headers, b"transfer-encoding") is not None:
+        return Framing.CHUNKED
+    if heads.first(headers, b"content-length") is not None:
+        return Framing.LENGTH
+    return Framing.CLOSE
+
+
+def hide_values(plan: ResponsePlan, vault: Vault, *, declared: bool) -> ResponsePlan:
+    """The plan without any secret's value. A coded body is decoded, for nothing can be found inside it otherwise;
+    `declared` says that the host may know a value: a coding that can't be undone is then refused with `Failure`."""
+    if not vault:
+        return plan
+    plan.headers = vault.without_values(plan.headers)
+    plan.reason = vault.without_values(((b"", plan.reason.encode("latin-1", "replace")),))[0][1].decode(
+        "latin-1"
+    )
+    if plan.framing is Framing.NONE:
+        return plan
+    coding = codings.coding_of(heads.text(plan.headers, b"content-encoding"))
+    if coding is None:
+        if declared:
+            raise Failure("upstream-coding", "the response's content coding cannot be searched for secrets")
+        return plan
+    if coding != "identity":
+        plan.headers = heads.without(plan.headers, b"content-encoding", b"content-length")
+        plan.body = _decoded(plan.body, coding)
+        if plan.framing is Framing.LENGTH:
+            plan.framing = Framing.CHUNKED
+    plan.body = _without_values(plan.body, vault)
+    original = plan.trailers
+    plan.trailers = lambda: vault.without_values(original())
+    return plan
+
+
+async def _decoded(body: AsyncIterator[bytes], coding: str) -> AsyncIterator[bytes]:
+    decoder = codings.Decoder(coding)
+    async for piece in body:
+        try:
+            for out in decoder.feed(piece):
+                yield out
+        except ValueError as error:
+            raise Cut(f"upstream-coding: {error}") from error
+
+
+async def _without_values(body: AsyncIterator[bytes], vault: Vault) -> AsyncIterator[bytes]:
+    replacer = vault.echo_filter()
+    try:
+        async for piece in body:
+            if out := replacer.feed(piece):
+                yield out
+    except Cut:
+        # What was held back is no whole value, and the client would have seen it before the cut. It is dropped all
+        # the same: it may be most of a value.
+        raise
+    if rest := replacer.flush():
+        yield rest

@@ -1,0 +1,96 @@
+"""A name server for one machine: every name gets an address of its own, from a range that leads nowhere else.
+
+Pure: a datagram in, a datagram out (RFC 1035). Only A questions get an address; AAAA gets an empty answer, so that
+clients go on with IPv4; anything else is answered by an empty answer too. Nothing is ever asked of anyone.
+"""
+
+from __future__ import annotations
+
+import struct
+
+FIRST = (198 << 24) | (18 << 16)  # 198.18.0.0/15 is set aside for benchmarks (RFC 2544) and is routed nowhere
+SIZE = 1 << 17
+MAX_NAMES = 4096
+TTL_S = 60
+
+HEADER = struct.Struct(">HHHHHH")
+TYPE_A, CLASS_IN = 1, 1
+REFUSED, FORMAT_ERROR, NOT_IMPLEMENTED, NAME_ERROR = 5, 1, 4, 3
+
+
+class Names:
+    """Names and their addresses, in both directions. Addresses stay for as long as the machine lives."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, str] = {}
+        self._names: dict[str, str] = {}
+
+    def address(self, name: str) -> str | None:
+        """The name's address, given on first use; None when too many names were asked for."""
+        known = self._addresses.get(name)
+        if known is not None:
+            return known
+        if len(self._addresses) >= MAX_NAMES:
+            return None
+        number = FIRST + 256 + len(self._addresses)
+        address = ".".join(str(number >> shift & 255) for shift in (24, 16, 8, 0))
+        self._addresses[name] = address
+        self._names[address] = name
+        return address
+
+    def name(self, address: str) -> str | None:
+        return self._names.get(address)
+
+    def answer(self, query: bytes) -> bytes | None:
+        """The response to a query; None for what deserves none."""
+        if len(query) < HEADER.size:
+            return None
+        ident, flags, questions, *_ = HEADER.unpack_from(query)
+        if flags & 0x8000:
+            return None
+        if flags >> 11 & 15:
+            return _response(ident, flags, NOT_IMPLEMENTED)
+        try:
+            if questions != 1:
+                raise ValueError("one question at a time")
+            name, end = _read_name(query, HEADER.size)
+            kind, family = struct.unpack_from(">HH", query, end)
+        except (ValueError, struct.error, IndexError):
+            return _response(ident, flags, FORMAT_ERROR)
+        question = query[HEADER.size : end + 4]
+        if family != CLASS_IN or kind != TYPE_A or not name:
+            return _response(ident, flags, 0, question)
+        if name.endswith((".in-addr.arpa", ".ip6.arpa")):
+            return _response(ident, flags, NAME_ERROR, question)
+        address = self.address(name)
+        if address is None:
+            return _response(ident, flags, REFUSED, question)
+        packed = bytes(map(int, address.split(".")))
+        record = struct.pack(">HHHIH", 0xC00C, TYPE_A, CLASS_IN, TTL_S, 4) + packed
+        return _response(ident, flags, 0, question, record)
+
+
+def _response(ident: int, flags: int, code: int, question: bytes = b"", record: bytes = b"") -> bytes:
+    answer_flags = 0x8080 | (flags & 0x0100) | (flags & 0x7800) | code
+    return HEADER.pack(ident, answer_flags, bool(question), bool(record), 0, 0) + question + record
+
+
+def _read_name(query: bytes, position: int) -> tuple[str, int]:
+    """A name without compression (none can stand in a first question), lower-cased; and where it ends."""
+    labels = []
+    while True:
+        length = query[position]
+        position += 1
+        if not length:
+            break
+        if length > 63:
+            raise ValueError("compressed or oversized label")
+        label = query[position : position + length]
+        if len(label) != length:
+            raise ValueError("cut short")
+        labels.append(label.decode("ascii", "strict").lower())
+        position += length
+    name = ".".join(labels)
+    if len(name) > 253:
+        raise ValueError("name too long")
+    return name, position

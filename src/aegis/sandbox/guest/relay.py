@@ -1,0 +1,167 @@
+"""Connections of the workload on their way to the host: a socket on one side, a stream on the other.
+
+Streams that begin here have numbers from `FIRST` on, so that they never meet the host's own. The rules of credit are
+those of programs (docs/guest-protocol.md): neither side holds more than a window of the other's bytes.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import wire
+
+FIRST = 0x80000000
+MAX_RELAYS = 2048
+READ_SIZE = 32768
+RESET = b"\x01"
+"""Payload of a CLOSE that resets the connection at once."""
+FINISH = b"\x02"
+"""Payload of a CLOSE that delivers what was sent, ends the connection, and drops what still arrives from it."""
+
+
+class Pump(Protocol):
+    """What the server lends."""
+
+    def send(self, data: bytes) -> None: ...
+
+    def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None: ...
+
+    def has_room(self) -> bool: ...
+
+
+class _Relay:
+    def __init__(self, stream: int, connection: socket.socket) -> None:
+        self.stream = stream
+        self.connection = connection
+        self.credit = wire.WINDOW
+        self.pending = bytearray()
+        self.end_pending = False
+        self.read_ended = False
+        self.write_ended = False
+        self.discards = False
+
+
+class Relays:
+    """All connections of a machine."""
+
+    def __init__(self, pump: Pump) -> None:
+        self._pump = pump
+        self._relays: dict[int, _Relay] = {}
+        self._last = FIRST
+
+    def accept(self, connection: socket.socket, origin: dict[str, Any]) -> None:
+        """Take over a connection and tell the host where it wanted to go."""
+        if len(self._relays) >= MAX_RELAYS:
+            connection.close()
+            return
+        stream, self._last = self._last, FIRST + (self._last - FIRST + 1) % FIRST
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        relay = self._relays[stream] = _Relay(stream, connection)
+        self._pump.send(wire.encode_json(wire.OPEN, stream, {"op": "connect", **origin}))
+        self._refresh(relay)
+
+    def refresh(self) -> None:
+        """The way to the host is free again, or full."""
+        for relay in list(self._relays.values()):
+            self._refresh(relay)
+
+    def frame(self, kind: int, stream: int, payload: bytes) -> None:
+        """A frame of the host for a stream of ours; one that has just ended is no error."""
+        relay = self._relays.get(stream)
+        if relay is None:
+            return
+        if kind == wire.DATA:
+            relay.pending += payload
+            self._flush(relay)
+        elif kind == wire.END:
+            relay.end_pending = True
+            self._flush(relay)
+        elif kind == wire.GRANT:
+            relay.credit += wire.decode_grant(payload)[1]
+            self._refresh(relay)
+        elif kind == wire.CLOSE and payload == FINISH:
+            # Closing with unread data would reset the connection, and take undelivered bytes with it.
+            relay.discards = relay.end_pending = True
+            self._flush(relay)
+        elif kind == wire.CLOSE:
+            self._drop(relay, reset=payload == RESET)
+
+    def _refresh(self, relay: _Relay) -> None:
+        mask = 0
+        if not relay.read_ended and (relay.discards or (relay.credit > 0 and self._pump.has_room())):
+            mask |= selectors.EVENT_READ
+        if relay.pending:
+            mask |= selectors.EVENT_WRITE
+        self._pump.watch(relay.connection.fileno(), mask, lambda ready: self._ready(relay, ready))
+
+    def _ready(self, relay: _Relay, mask: int) -> None:
+        if mask & selectors.EVENT_WRITE:
+            self._flush(relay)
+        if mask & selectors.EVENT_READ and relay.stream in self._relays:
+            self._read(relay)
+
+    def _read(self, relay: _Relay) -> None:
+        try:
+            data = relay.connection.recv(READ_SIZE if relay.discards else min(READ_SIZE, relay.credit))
+        except BlockingIOError:
+            return
+        except OSError:
+            self._fail(relay)
+            return
+        if data and relay.discards:
+            pass
+        elif data:
+            relay.credit -= len(data)
+            self._pump.send(wire.encode(wire.DATA, relay.stream, data))
+        else:
+            relay.read_ended = True
+            self._pump.send(wire.encode(wire.END, relay.stream, b"\0"))
+        self._end_if_done(relay)
+        if relay.stream in self._relays:
+            self._refresh(relay)
+
+    def _flush(self, relay: _Relay) -> None:
+        taken = 0
+        try:
+            while relay.pending and not relay.write_ended:
+                sent = relay.connection.send(memoryview(relay.pending)[:READ_SIZE])
+                del relay.pending[:sent]
+                taken += sent
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._fail(relay)
+            return
+        if taken:
+            self._pump.send(wire.encode_grant(relay.stream, 0, taken))
+        if relay.end_pending and not relay.pending and not relay.write_ended:
+            relay.write_ended = True
+            try:
+                relay.connection.shutdown(socket.SHUT_WR)
+            except OSError:
+                self._fail(relay)
+                return
+        self._end_if_done(relay)
+        if relay.stream in self._relays:
+            self._refresh(relay)
+
+    def _end_if_done(self, relay: _Relay) -> None:
+        if relay.read_ended and relay.write_ended:
+            self._drop(relay)
+            self._pump.send(wire.encode(wire.CLOSE, relay.stream))
+
+    def _fail(self, relay: _Relay) -> None:
+        """The workload's side broke: the host is told that nothing more will come or be taken."""
+        self._drop(relay)
+        self._pump.send(wire.encode(wire.CLOSE, relay.stream, RESET))
+
+    def _drop(self, relay: _Relay, *, reset: bool = False) -> None:
+        self._relays.pop(relay.stream, None)
+        self._pump.watch(relay.connection.fileno(), 0, lambda _: None)
+        if reset:
+            relay.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        relay.connection.close()

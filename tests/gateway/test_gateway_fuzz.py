@@ -1,0 +1,155 @@
+"""Nothing that a guest or an upstream sends breaks the gateway, and no two requests are ever made out of one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import h11
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis.gateway import Authority, Bounds, Failure, Gateway, GatewayConfig, Origin
+from aegis.gateway.heads import check_head, parse_target
+from aegis.gateway.reader import RequestReader
+from aegis.trace import Exchange
+
+BOUNDS = Bounds(head_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.2, head_bytes=4096)
+
+TOKENS = st.sampled_from(
+    [
+        *(b"GET ", b"POST ", b"CONNECT ", b"/", b"http://api.example/", b"api.example:443", b" HTTP/1.1\r\n"),
+        *(
+            b"Host: api.example\r\n",
+            b"Content-Length: 3\r\n",
+            b"Content-Length: 0\r\n",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"\0",
+        ),
+        *(
+            b"Transfer-Encoding: chunked\r\n",
+            b"Transfer-Encoding:\tchunked\r\n",
+            b"3\r\nabc\r\n",
+            b"0\r\n\r\n",
+            b"abc",
+        ),
+        *(
+            b"Connection: close\r\n",
+            b"Expect: 100-continue\r\n",
+            b" folded\r\n",
+            b"X: y\r\n",
+            b"fffffffff\r\n",
+            b":",
+        ),
+    ]
+)
+STREAMS = st.lists(st.one_of(TOKENS, st.binary(max_size=8)), max_size=25)
+AUTHORITY = Authority()
+WHOLE = b"GET / HTTP/1.1\r\nHost: api.example\r\n\r\n"
+
+
+class Scripted:
+    """A `ByteStream` whose client sends these pieces and then closes its side."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self._pieces: Iterator[bytes] = iter([piece for piece in pieces if piece])
+        self.written = b""
+        self.closed = False
+
+    async def read(self, max_bytes: int) -> bytes:
+        await asyncio.sleep(0)
+        return next(self._pieces, b"")[:max_bytes]
+
+    async def write(self, data: bytes) -> None:
+        self.written += data
+
+    async def write_eof(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        self.closed = True
+
+    async def abort(self) -> None:
+        self.closed = True
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    STREAMS,
+    st.sampled_from(
+        [Origin.proxy(), Origin.direct("api.example", None, 80), Origin.direct("api.example", None, 443)]
+    ),
+)
+def test_no_bytes_break_the_gateway(pieces: list[bytes], origin: Origin) -> None:
+    exchanges: list[Exchange] = []
+
+    async def refuse(name: str, port: int) -> list[str]:
+        raise OSError("no network in this test")
+
+    async def run() -> Scripted:
+        gateway = Gateway(GatewayConfig(allow=("api.example",), bounds=BOUNDS), ca=AUTHORITY, resolve=refuse)
+        session = gateway.session("fuzz", exchanges.append, lambda data: "blob")
+        stream = Scripted(pieces)
+        await asyncio.wait_for(session.handle(stream, origin), 20)
+        await session.close()
+        gateway.close()
+        return stream
+
+    stream = asyncio.run(run())
+    assert stream.closed
+    assert [item.error for item in exchanges if (item.error or "").startswith("internal")] == []
+    assert sorted(item.id for item in exchanges) == list(range(1, len(exchanges) + 1))
+    assert stream.written.count(b"HTTP/1.1 ") <= len(exchanges) + stream.written.count(b"100 Continue") + 1
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200).map(lambda noise: WHOLE[:16] + noise + WHOLE[16:]))
+def test_a_head_that_is_accepted_means_the_same_to_another_parser(head: bytes) -> None:
+    end = head.find(b"\r\n\r\n") + 4
+    try:
+        check_head(head[:end], Bounds())
+    except Failure:
+        return
+    connection = h11.Connection(h11.SERVER)
+    connection.receive_data(head[:end])
+    try:
+        event = connection.next_event()
+    except h11.RemoteProtocolError:
+        return
+    assert isinstance(event, h11.Request)
+    lines = head[: end - 4].split(b"\r\n")[1:]
+    assert len(event.headers.raw_items()) == len(lines)
+
+
+@given(st.sampled_from(["GET", "CONNECT", "OPTIONS"]), st.text(max_size=60))
+def test_any_target_is_a_target_or_malformed(method: str, text: str) -> None:
+    try:
+        kind = "good" if parse_target(method, text) else "nothing"
+    except Failure as failure:
+        kind = failure.kind
+    assert kind in ("good", "malformed-request")
+
+
+@pytest.mark.parametrize("cut", range(1, 80, 7))
+def test_requests_read_the_same_however_they_are_cut(cut: int) -> None:
+    data = (
+        b"POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+        b"\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nPOST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
+    )
+
+    async def run() -> list[tuple[str, bytes]]:
+        pieces = [data[at : at + cut] for at in range(0, len(data), cut)]
+        reader = RequestReader(Scripted(pieces), BOUNDS)
+        found = []
+        while (got := await reader.next()) is not None:
+            head, body = got
+            content = b""
+            while piece := await body.read():
+                content += piece
+            found.append((head.target, content))
+        return found
+
+    assert asyncio.run(run()) == [("/a", b"abcde"), ("/b", b""), ("/c", b"hi")]
