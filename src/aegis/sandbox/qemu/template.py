@@ -20,7 +20,8 @@ from aegis.errors import SandboxStartError
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.machine import Saved
 
-FORMAT = 2
+FORMAT = 3
+"""Raised when templates on disk, or what is done in them, change: older ones are made anew."""
 
 
 class TemplateStore:
