@@ -125,7 +125,9 @@ class Machine(Place):
         os.chmod(f"{root}/tmp", 0o1777)
         os.chdir(root)
         number = SYS_PIVOT_ROOT.get(os.uname().machine, 155)
+        # Held open: the workload may unmount them.
         self._groups = os.open(GROUPS, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._proc = os.open(f"{root}/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         _checked(_libc().syscall(number, b".", b"."), "pivot_root")
         _checked(_libc().umount2(b".", 2), "detach the old root")
         os.chdir("/")
@@ -169,8 +171,9 @@ class Machine(Place):
         return path if path.startswith("/") else f"/workspace/{path}"
 
     def prepare_child(self) -> None:
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("0")  # the cradle's own exemption is not for the workload
+        fd = os.open("self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        os.write(fd, b"0")  # the cradle's own exemption is not for the workload
+        os.close(fd)
 
     def _write(self, group: int, name: str, text: str) -> None:
         fd = os.open(f"{group}/{name}", os.O_WRONLY, dir_fd=self._groups)

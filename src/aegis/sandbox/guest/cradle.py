@@ -70,6 +70,7 @@ class Cradle:
         self._running: dict[int, tuple[int, float]] = {}  # pid → group, start
         self._leaving: list[int] = []
         self._last_group = 0
+        self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
 
     def serve(self) -> None:
         """Until the server is gone, which may show while it is being answered; then everything ends."""
@@ -132,7 +133,7 @@ class Cradle:
         if pid == 0:
             ours.close()
             self._sock.close()
-            Spare(theirs, self._place, group).wait()
+            Spare(theirs, self._place, group, self._null).wait()
         theirs.close()
         self._running[pid] = (group, time.monotonic())
         send(self._sock, {"did": "spare", "group": group}, [ours.fileno()])
@@ -172,25 +173,37 @@ def signal_group(pid: int, number: int) -> None:
 class Spare:
     """Runs in the child only."""
 
-    def __init__(self, sock: socket.socket, place: confine.Place, group: int) -> None:
+    def __init__(self, sock: socket.socket, place: confine.Place, group: int, null: int) -> None:
         self._sock = sock
         self._place = place
         self._group = group
+        self._null = null
 
     def wait(self) -> None:
         """Wait for the request and become it. Never returns."""
         try:
-            os.setsid()
-            self._place.join_group(self._group)
-            self._place.prepare_child()
-            signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            received = receive(self._sock)
-            if received is not None:
-                self._become(*received)
+            try:
+                self._prepare()
+            except OSError as error:
+                received = receive(self._sock)
+                self._refuse("failed", f"cannot start a program: {error.strerror}")
+            else:
+                received = receive(self._sock)
+                if received is not None:
+                    self._become(*received)
         finally:
             os._exit(127)
+
+    def _prepare(self) -> None:
+        os.setsid()
+        self._place.join_group(self._group)
+        self._place.prepare_child()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)
+
+    def _refuse(self, code: str, text: str) -> None:
+        send(self._sock, {"code": code, "message": text[:2000]})
 
     def _become(self, message: dict[str, Any], fds: list[int]) -> None:
         try:
@@ -207,7 +220,7 @@ class Spare:
             code, text = ERROR_CODES.get(error.errno or 0, "failed"), f"{what}: {error.strerror}"
         except Exception as error:  # a name with a zero byte, no name at all, an impossible terminal
             code, text = "bad-request", f"{type(error).__name__}: {error}"
-        send(self._sock, {"code": code, "message": text[:2000]})
+        self._refuse(code, text)
 
     def _take_stdio(self, message: dict[str, Any], fds: list[int]) -> None:
         if message.get("terminal"):
@@ -216,7 +229,7 @@ class Spare:
             send(self._sock, {"terminal": True}, [master])
             fds = [slave, slave, slave]
         elif message.get("no_input"):
-            fds = [os.open("/dev/null", os.O_RDONLY), *fds]
+            fds = [self._null, *fds]
         for target in range(3):
             os.dup2(fds[target], target)
         if message.get("terminal"):
