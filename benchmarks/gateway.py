@@ -99,17 +99,18 @@ async def serve(role: str, port: int, folder: Path, upstream_port: int) -> None:
 
 
 async def serve_gateway(port: int, folder: Path, upstream_port: int) -> asyncio.Server:
-    from aegis.gateway import AsyncioStream, Gateway, GatewayConfig, Origin
+    from aegis.gateway import Gateway, GatewayConfig, Origin, SocketStream
 
     bundle = (folder / "upstream.pem").read_text()
     gateway = Gateway(GatewayConfig(allow=(f"127.0.0.1:{upstream_port}",), ca_bundle=bundle))
     (folder / "aegis.pem").write_text(gateway.ca_pem)
     session = gateway.session("benchmark", lambda exchange: None, lambda data: "")
 
-    async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await session.handle(AsyncioStream(reader, writer), Origin.proxy())
+    async def accepted(stream: SocketStream) -> None:
+        await session.handle(stream, Origin.proxy())
 
-    return await asyncio.start_server(accepted, "127.0.0.1", port, backlog=512)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(lambda: SocketStream(accepted), "127.0.0.1", port, backlog=512)
 
 
 # --- the client -----------------------------------------------------------------------------------------------------

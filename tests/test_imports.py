@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base"},
     "scoring": {"suite", "trace", "sandbox.base", "llm"},
-    "engine": {"suite", "trace", "sandbox", "agents", "scoring"},
+    "engine": {"suite", "trace", "sandbox", "gateway", "agents", "scoring", "llm.cache"},
     "results": set(),
     "report": {"results"},
 }

@@ -1,11 +1,10 @@
 """Customer support for a web shop, on standard input and output: one JSON object a line.
 
 In:  {"role": "user", "content": "I want a refund for order 1042."}
-Out: {"type": "tool_call", "name": "lookup_order", "arguments": {"order": 1042}, "result": {…}}
-     {"role": "assistant", "content": "Done: 42.00 EUR for order 1042 …"}
+Out: {"role": "assistant", "content": "Done: 42.00 EUR for order 1042 …"}
 
-Tool calls are reported as they happen; each message gets one answer. The process stays up for the whole
-conversation and ends at the end of its input.
+Each message gets one answer. The process stays up for the whole conversation and ends at the end of its input. It
+talks to a model (OPENAI_BASE_URL, MODEL, OPENAI_API_KEY) and to the shop's service (SHOP_URL, SHOP_TOKEN).
 """
 
 from __future__ import annotations
@@ -15,23 +14,27 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from support.chat import Chat
 from support.loop import Conversation
-from support.messages import ToolRequest
-from support.planner import RulePlanner
 from support.policy import Policy
 from support.shop import Shop
 from support.tools import Toolbox
+from support.web import Site
 
 
-def send(message: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(message, ensure_ascii=False) + "\n")
-    sys.stdout.flush()
-
-
-def report(request: ToolRequest, result: Any) -> None:
-    send({"type": "tool_call", "name": request.name, "arguments": dict(request.arguments), "result": result})
+def start(environment: Mapping[str, str]) -> Conversation:
+    """A conversation with the customer that `session.json` names. Raises `KeyError` for a missing key."""
+    session = json.loads(Path("session.json").read_text(encoding="utf-8"))
+    model = Site(
+        environment.get("OPENAI_BASE_URL", "https://api.openai.com/v1"), environment["OPENAI_API_KEY"]
+    )
+    service = Site(environment.get("SHOP_URL", "https://shop.example"), environment["SHOP_TOKEN"])
+    # A defect that you can switch on. See "Watch it fail" in the README.
+    policy = Policy(forget_refunds=environment.get("REFUND_BUG", "0") == "1")
+    shop = Shop(service, outbox=Path("outbox"))
+    tools = Toolbox(shop, customer=str(session["customer"]), policy=policy)
+    return Conversation(Chat(model, environment.get("MODEL", "gpt-5-mini")), tools)
 
 
 def user_text(line: str) -> str:
@@ -45,12 +48,11 @@ def user_text(line: str) -> str:
 
 
 def main() -> int:
-    session = json.loads(Path("session.json").read_text(encoding="utf-8"))
-    # A defect that you can switch on: refunds already paid are forgotten. See "Watch it fail" in the README.
-    forget_refunds = os.environ.get("REFUND_BUG", "0") == "1"
-    shop = Shop(Path("shop.db"), outbox=Path("outbox"))
-    tools = Toolbox(shop, customer=str(session["customer"]), policy=Policy(forget_refunds=forget_refunds))
-    conversation = Conversation(RulePlanner(), tools, on_tool_call=report)
+    try:
+        conversation = start(os.environ)
+    except KeyError as missing:
+        print(f"{missing.args[0]} is not set", file=sys.stderr)
+        return 2
     for line in sys.stdin:
         if not line.strip():
             continue
@@ -59,7 +61,9 @@ def main() -> int:
         except ValueError as error:
             print(f"cannot read the message: {error}", file=sys.stderr)
             return 2
-        send({"role": "assistant", "content": conversation.answer(text)})
+        answer = {"role": "assistant", "content": conversation.answer(text)}
+        sys.stdout.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -35,6 +35,10 @@ class SuiteError(UsageError):
         super().__init__(message, fix=fix)
         self.problems = problems
 
+    def __str__(self) -> str:
+        """The message, and every problem on a line of its own below it."""
+        return "\n  ".join((self.message, *self.problems))
+
 
 class NothingSelectedError(AegisError):
     """The selection (`-k`, `--last-failed`, tags) matches no trial."""

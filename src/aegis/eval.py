@@ -46,9 +46,12 @@ def run(
     env: Mapping[str, str] | None = None,
     vmm: str | None = None,
     require_kvm: bool = False,
+    record: bool = False,
+    replay: str | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
+    otlp: str | None = None,
     progress: bool = False,
 ) -> EvalResult:
     """Run a suite and return what came of it. Blocks; in asynchronous code use `arun`, which has the same
@@ -60,8 +63,11 @@ def run(
     `keyword` is the `-k` expression; `last_failed` keeps the cases that the last run did not pass. `seed`
     orders the trials. `jobs` bounds how many run at once. `retries`: how often a trial that ended in an
     infrastructure error is repeated. `env` is added to the agent's environment. `vmm` and `require_kvm`
-    restrict the choice of the virtual machine. `json_path` and `junit_path`: where to write the run document
-    and JUnit XML (`-`: standard output). `progress` shows progress on standard error.
+    restrict the choice of the virtual machine. `record` keeps every response whole; `replay` is the id of a run (or the
+    beginning of one, or `latest`) that answers instead of the network: what it has not recorded is refused.
+    `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
+    collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.
+    `progress` shows progress on standard error.
 
     The verdict is in the result, also when it is not PASS. Raises `SuiteError`, `UsageError`,
     `NothingSelectedError`, and `InfrastructureError` when no trial could be run at all.
@@ -81,9 +87,12 @@ def run(
         env=env,
         vmm=vmm,
         require_kvm=require_kvm,
+        record=record,
+        replay=replay,
         project=project,
         json_path=json_path,
         junit_path=junit_path,
+        otlp=otlp,
         progress=progress,
     )
     return _block(work, "arun")
@@ -105,9 +114,12 @@ async def arun(
     env: Mapping[str, str] | None = None,
     vmm: str | None = None,
     require_kvm: bool = False,
+    record: bool = False,
+    replay: str | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
+    otlp: str | None = None,
     progress: bool = False,
     handle_signals: bool = False,
 ) -> EvalResult:
@@ -131,9 +143,11 @@ async def arun(
         env=dict(env or {}),
         vmm=vmm,
         require_kvm=require_kvm,
+        record=record,
+        replay=replay,
         project=project,
     )
-    outputs = Outputs(json_path, junit_path)
+    outputs = Outputs(json_path, junit_path, otlp)
     return await starting.start(request, outputs, show=progress, handle_signals=handle_signals)
 
 
@@ -145,6 +159,7 @@ def resume(
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
+    otlp: str | None = None,
     progress: bool = False,
 ) -> EvalResult:
     """Run what is missing of an interrupted run, as it was planned, whatever became of the suite file since.
@@ -160,6 +175,7 @@ def resume(
             project=project,
             json_path=json_path,
             junit_path=junit_path,
+            otlp=otlp,
             progress=progress,
         ),
         "aresume",
@@ -174,13 +190,14 @@ async def aresume(
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
+    otlp: str | None = None,
     progress: bool = False,
     handle_signals: bool = False,
 ) -> EvalResult:
     """As `resume`, for asynchronous code; `handle_signals` as in `arun`."""
     return await resuming.resume(
         run_id,
-        Outputs(json_path, junit_path),
+        Outputs(json_path, junit_path, otlp),
         jobs=jobs,
         retries=retries,
         project=project,

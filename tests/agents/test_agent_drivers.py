@@ -85,6 +85,8 @@ class LostProcess:
 class OneProcess:
     """A sandbox whose every start gives one process, or one error."""
 
+    network = None
+
     def __init__(self, process: Any) -> None:
         self.process = process
 

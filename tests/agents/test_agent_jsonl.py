@@ -33,6 +33,8 @@ def test_one_process_answers_every_turn() -> None:
     assert result.failure is None
     assert [turn.answer for turn in result.trace.turns] == ["user: EINS", "user: ZWEI\nZEILEN Ü"]
     assert result.trace.exit == "exit code 0"
+    (_, first_end), (second_start, second_end) = result.trace.turn_times_s
+    assert 0 < first_end <= second_start <= second_end <= result.trace.duration_s
 
 
 def test_tool_calls_are_recorded_with_their_turn() -> None:

@@ -145,12 +145,13 @@ def test_the_program_keeps_to_the_grammar_of_python_3_8() -> None:
 OTHER_PYTHONS = sorted({path for v in range(8, 16) if (path := shutil.which(f"python3.{v}"))})
 
 
+@pytest.mark.parametrize("ahead", [(), ("20", "SERVICE_KEY")])
 @pytest.mark.parametrize("python", OTHER_PYTHONS)
-def test_the_program_runs_on_every_python_of_this_host(python: str) -> None:
+def test_the_program_runs_on_every_python_of_this_host(python: str, ahead: tuple[str, ...]) -> None:
     if subprocess.run([python, "-c", ""], capture_output=True, timeout=60).returncode:
         pytest.skip(f"{python} starts no Python")
     done = subprocess.run(
-        [python, "-c", shim_source(), "os.path:basename"],
+        [python, "-c", shim_source(), "os.path:basename", *ahead],
         input=b'{"role": "user", "content": "a/b"}\n',
         capture_output=True,
         timeout=120,

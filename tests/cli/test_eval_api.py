@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from cli_project import ECHO, Folder
 
 import aegis
 from aegis._eval import session, start
-from aegis.errors import HostNeedsError, SandboxLostError, SandboxStartError, UsageError
+from aegis.errors import HostNeedsError, SandboxLostError, SandboxStartError, SuiteError, UsageError
 from aegis.results import Ledger
 from aegis.sandbox.base import DriverInfo
 from support.fake_driver import FakeDriver, FakeSandbox, Output, until
+from support.recorder import Recorder, Reply, Request
 
 
 @pytest.fixture
@@ -274,3 +276,96 @@ def test_the_jobs_are_what_the_host_carries(
         in capsys.readouterr().err
     )
     assert driver.most_alive <= 3
+
+
+def test_the_rows_are_in_the_suites_order_whatever_the_seed(project: Folder, driver: FakeDriver) -> None:
+    for seed in (1, 2, 3):
+        result = aegis.eval.run("echo", trials=3, seed=seed)
+        rows = [(trial["case"], trial["number"]) for trial in result.trials]
+        assert rows == [(case, number) for case in ("same", "other") for number in (1, 2, 3)]
+
+
+def test_a_suite_error_lists_its_problems(project: Folder) -> None:
+    project.suite("bad", "suite: bad\nagent: {command: cat}\ncases: [{id: a, inptu: x}, {id: a}]\n")
+    with pytest.raises(SuiteError) as caught:
+        aegis.eval.run("bad")
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 1 + len(caught.value.problems) > 2
+    assert "evals/bad.yaml:3" in lines[1]
+    shown = project("eval", "run", "--suite", "bad").stderr
+    assert all(shown.count(problem) == 1 for problem in caught.value.problems)
+
+
+CHECKS = """\
+suite: checks
+agent: {command: cat}
+cases:
+  - id: same
+    input: hello
+    expect:
+      - python: "project_checks:says_hello"
+      - python: "suite_checks:says_hello"
+      - python: "checks/own.py:says_hello"
+"""
+
+
+def test_scorers_import_from_the_project_and_from_beside_the_suite(
+    project: Folder, driver: FakeDriver
+) -> None:
+    says = "def says_hello(context):\n    return 'hello' in context.answer\n"
+    project.suite("checks", CHECKS)
+    (project.path / "project_checks.py").write_text(says)
+    (project.path / "evals" / "checks").mkdir()
+    (project.path / "evals" / "checks" / "suite_checks.py").write_text("")
+    (project.path / "evals" / "suite_checks").mkdir()
+    (project.path / "evals" / "suite_checks" / "__init__.py").write_text(says)
+    (project.path / "evals" / "checks" / "own.py").write_text("from suite_checks import says_hello\n")
+    before = list(sys.path)
+    result = aegis.eval.run("checks")
+    assert [trial["reason"] for trial in result.trials] == [""]
+    assert sys.path == before
+
+
+class Collector:
+    """Answers like an OTLP collector, or refuses."""
+
+    def __init__(self, status: int = 200) -> None:
+        self.status = status
+        self.names: list[str] = []
+
+    def __call__(self, request: Request) -> Reply:
+        (spans,) = json.loads(request.body)["resourceSpans"][0]["scopeSpans"]
+        root = {item["key"]: item["value"] for item in spans["spans"][0]["attributes"]}
+        case = root["aegis.case"]["stringValue"]
+        self.names.append(f"{case} {root['aegis.outcome']['stringValue']}")
+        return Reply((b"{}",), self.status)
+
+
+def test_every_trial_is_exported(
+    project: Folder, driver: FakeDriver, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collect = Collector()
+    with Recorder(collect) as collector:
+        result = aegis.eval.run("echo", otlp=collector.url)
+        assert sorted(collect.names) == ["other failed", "same passed"]
+        assert aegis.eval.resume(result.run_id, otlp=collector.url).document == result.document
+        assert len(collect.names) == 4
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("status", [500, None])
+def test_an_export_that_fails_is_one_warning_and_no_verdict(
+    project: Folder, driver: FakeDriver, capsys: pytest.CaptureFixture[str], status: int | None
+) -> None:
+    with Recorder(Collector(status or 200)) as collector:
+        url = collector.url if status else "http://127.0.0.1:9"
+        result = aegis.eval.run("echo", keyword="same", trials=3, otlp=url)
+    assert (result.verdict, result.exit_code) == ("PASS", 0)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("WARNING: not all spans were exported: ")
+
+
+def test_an_url_that_is_none_is_refused_before_anything_starts(project: Folder, driver: FakeDriver) -> None:
+    with pytest.raises(UsageError, match="is not the URL of a collector"):
+        aegis.eval.run("echo", otlp="localhost:4318")
+    assert driver.starts == 0

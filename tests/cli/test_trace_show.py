@@ -129,3 +129,19 @@ def test_a_trial_that_left_no_trace(project: Folder) -> None:
     ran = project("trace", "show", "latest/refund/1")
     assert ran.code == 2
     assert "left no trace: its agent did not run (no sandbox)" in ran.stderr
+
+
+def test_variants(project: Folder) -> None:
+    with Ledger(project.path / ".aegis") as ledger:
+        ledger.create_run(run_record(), [("refund", "bloated-tools", 1), ("refund", "baseline", 1)])
+        for variant, answer in (("bloated-tools", "Much."), ("baseline", "Little.")):
+            epoch = ledger.begin_attempt(RUN_ID, "refund", variant, 1)
+            trace = Trace(turns=(TurnRecord("Refund", answer, 1.0),))
+            digest = ledger.blobs.put(json.dumps(trace.to_json()).encode())
+            key = ("refund", variant, 1, epoch)
+            ledger.finish_attempt(RUN_ID, *key, outcome="passed", result=result(trace=digest), final=True)
+    assert "Little." in project("trace", "show", "latest/refund/1").stdout
+    assert "Much." in project("trace", "show", "latest/refund/1", "--variant", "bloated-tools").stdout
+    ran = project("trace", "show", "latest/refund/1", "--variant", "calm")
+    assert ran.code == 2
+    assert "no variant 'calm' of trial refund/1; it has: bloated-tools, baseline" in ran.stderr

@@ -37,7 +37,8 @@ Aegis = Callable[..., Ran]
 
 def environment(**changes: str) -> dict[str, str]:
     """The test's own environment, without what would change the command's behaviour."""
-    dropped = ("PYTHONPATH", "NO_COLOR", "FORCE_COLOR", "COLUMNS")
+    # With a key the example would ask the real model.
+    dropped = ("PYTHONPATH", "NO_COLOR", "FORCE_COLOR", "COLUMNS", "OPENAI_API_KEY", "SHOP_TOKEN")
     return {**{name: value for name, value in os.environ.items() if name not in dropped}, **changes}
 
 

@@ -6,13 +6,15 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis.agents.base import AgentResult
-from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialResult, TrialSpec
+from aegis.agents.base import AgentResult, nothing_waited
+from aegis.engine.spec import DeniedHost, PlannedTrial, TemplateRecipe, TrialResult, TrialSpec
 from aegis.engine.trial import TrialTools
+from aegis.errors import InfrastructureError
 from aegis.sandbox.base import Sandbox, Template, TemplateSpec
+from aegis.sandbox.network import Connection, Destination, NetworkAccess, NetworkPaths, Refusal
 from aegis.scoring.base import Score, ScoreContext
 from aegis.suite.model import Agent, Case, Expectation, Suite, Turn, World
-from aegis.trace import Trace, TurnRecord
+from aegis.trace import Exchange, Trace, TurnRecord
 from support.fake_driver import FakeDriver
 
 AGENT = Agent(command="cat")
@@ -54,11 +56,13 @@ class ScriptedAgent:
 
     script: Converse = answer_at_once
     protocol: str = "text"
+    seen: Agent | None = None
+    """The agent as the last conversation got it."""
 
     def check(self, agent: Agent) -> str | None:
         return None
 
-    def prepare(self, agent: Agent) -> tuple[()]:
+    def prepare(self, agent: Agent, *, networked: bool = False) -> tuple[()]:
         return ()
 
     async def converse(
@@ -68,8 +72,10 @@ class ScriptedAgent:
         turns: tuple[Turn, ...],
         *,
         timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
         on_turn: Any = None,
     ) -> AgentResult:
+        self.seen = agent
         return await self.script(sandbox, timeout_s)
 
 
@@ -107,6 +113,54 @@ class MemoryBlobs:
         return digest
 
 
+class Handler:
+    """Serves no connection."""
+
+    async def connect(self, connection: Connection, destination: Destination) -> None:
+        await connection.abort()
+
+    def refused(self, refusal: Refusal) -> None:
+        return
+
+
+@dataclass
+class ScriptedNetwork:
+    """The way out of every attempt: what a gateway would have recorded is the test's to say."""
+
+    exchanges: list[Exchange] = field(default_factory=list)
+    setup: list[Exchange] = field(default_factory=list)
+    denied: tuple[DeniedHost, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    waited_s: float = 0.0
+    open_error: Exception | None = None
+    problem: InfrastructureError | None = None
+    calls: list[str] = field(default_factory=list)
+    """What was called, in order."""
+    access: NetworkAccess = field(default_factory=lambda: NetworkAccess(Handler()))
+
+    async def open(self, trial: PlannedTrial) -> ScriptedNetwork:
+        self.calls.append(f"open {trial}")
+        if self.open_error is not None:
+            raise self.open_error
+        return self
+
+    def environment(self, paths: NetworkPaths | None) -> dict[str, str]:
+        return self.variables if paths is None else {**self.variables, "https_proxy": paths.proxy}
+
+    def start_clock(self) -> None:
+        self.calls.append("start_clock")
+
+    async def end(self) -> None:
+        self.calls.append("end")
+
+    def check(self) -> None:
+        if self.problem is not None:
+            raise self.problem
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+
 @dataclass
 class MemorySink:
     """Keeps the rules of the ledger: newest epoch only, a final result once."""
@@ -138,8 +192,10 @@ def tools(
     converse: Converse = answer_at_once,
     scorer: ScriptedScorer | None = None,
     blobs: MemoryBlobs | None = None,
+    network: ScriptedNetwork | None = None,
+    agent: ScriptedAgent | None = None,
 ) -> TrialTools:
-    agent = ScriptedAgent(converse)
+    agent = agent or ScriptedAgent(converse)
     judge = scorer or ScriptedScorer()
     return TrialTools(
         driver=driver,
@@ -147,4 +203,5 @@ def tools(
         blobs=blobs or MemoryBlobs(),
         agent_driver=lambda protocol: agent,
         scorer=lambda name: judge,
+        network=network or ScriptedNetwork(),
     )

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 from engine_values import case, suite, world
 
 from aegis.engine.fingerprint import fingerprint
+from aegis.engine.resolve import resolve
 from aegis.engine.template import CaseFiles
-from aegis.suite.model import Agent, SandboxConfig, Suite, Turn
+from aegis.suite.model import Agent, Network, SandboxConfig, Secret, Suite, Turn
 
 A, B = case("a"), case("b", world=world("true"))
 FILES = {"a": CaseFiles(), "b": CaseFiles(world="1" * 64, checks={"check.py": "2" * 64})}
 BASE = suite(A, B)
 
 
-def of(the_suite: Suite, files: dict[str, CaseFiles] = FILES, image: str = "i", isolation: str = "vm") -> str:
-    return fingerprint(the_suite, files, image=image, isolation=isolation)
+def of(
+    the_suite: Suite,
+    files: dict[str, CaseFiles] = FILES,
+    image: str = "i",
+    isolation: str = "vm",
+    environ: Mapping[str, str] | None = None,
+) -> str:
+    network = resolve(the_suite.network, the_suite.agent.secrets, environ or {}).describe()
+    return fingerprint(the_suite, files, image=image, isolation=isolation, network=network)
+
+
+def reaching(**network: Any) -> Suite:
+    """The suite with this network, and a secret that may be missing."""
+    agent = Agent(command="cat", secrets={"KEY": Secret(hosts=("a.example",), optional=True)})
+    return BASE.model_copy(update={"network": Network.model_validate(network), "agent": agent})
 
 
 @pytest.mark.parametrize(
@@ -45,5 +62,31 @@ def test_every_part_of_the_cases_and_their_world_is_in_it() -> None:
         of(BASE, {**FILES, "b": CaseFiles(world="1" * 64, checks={"check.py": "4" * 64})}),
         of(BASE, image="j"),
         of(BASE, isolation="none"),
+        of(reaching(allow=["a.example"])),
+        of(reaching(allow=["a.example"], passthrough=["a.example"])),
+        of(reaching(routes={"a.example": {"to": "http://b.example:80"}})),
+        of(reaching(routes={"a.example": {"upstream": "u"}}, upstreams={"u": {"command": "serve"}})),
+        of(reaching(routes={"a.example": {"upstream": "u"}}, upstreams={"u": {"command": "other"}})),
     ]
     assert len(set(variants)) == len(variants)
+
+
+def test_a_route_that_applies_here_only_makes_a_difference() -> None:
+    """With the key the model itself is asked, without it what stands in for it."""
+    suite = reaching(routes={"a.example": {"to": "http://b.example:80", "unless": "KEY"}})
+    with_key, without = of(suite, environ={"KEY": "sk-12345678"}), of(suite)
+    assert with_key != without
+    assert with_key == of(suite, environ={"KEY": "another-value"})
+    assert with_key == of(reaching(allow=["a.example"]))
+
+
+def test_limits_and_how_patient_one_is_are_not_in_it() -> None:
+    upstream = {"command": "serve", "ready_timeout": 1.0}
+    routes = {"a.example": {"upstream": "u"}}
+    assert of(reaching(routes=routes, upstreams={"u": upstream})) == of(
+        reaching(
+            routes=routes,
+            upstreams={"u": {**upstream, "ready_timeout": 9.0}},
+            limits={"a.example": {"requests_per_minute": 3}},
+        )
+    )

@@ -11,6 +11,7 @@ import pytest
 from engine_values import (
     Converse,
     MemorySink,
+    ScriptedNetwork,
     ScriptedScorer,
     answer_at_once,
     answered,
@@ -23,7 +24,7 @@ from aegis.agents.base import AgentResult
 from aegis.engine.events import Event, Message, TrialFinished, TrialRetrying, TrialStarted
 from aegis.engine.local import LocalEngine
 from aegis.engine.spec import PlannedTrial, TrialResult
-from aegis.errors import HostNeedsError, LedgerError, SandboxStartError
+from aegis.errors import HostNeedsError, InfrastructureError, LedgerError, SandboxStartError
 from aegis.sandbox.base import Sandbox
 from aegis.scoring.base import ScoreContext
 from support.fake_driver import FakeDriver, until
@@ -45,12 +46,13 @@ class Bench:
         jobs: int = 2,
         retries: int = 2,
         sink: MemorySink | None = None,
+        network: ScriptedNetwork | None = None,
     ) -> None:
         self.driver = driver
         self.sink = sink or MemorySink()
         self.events: list[Event] = []
         self.engine = LocalEngine(
-            tools(driver, converse=converse, scorer=scorer),
+            tools(driver, converse=converse, scorer=scorer, network=network),
             lambda planned, epoch: spec(case(planned.case), number=planned.number, epoch=epoch),
             self.sink,
             jobs=jobs,
@@ -151,6 +153,27 @@ def test_a_host_on_which_nothing_starts_ends_the_run_soon() -> None:
     assert bench.driver.starts <= 4
     assert bench.sink.final == {}
     assert caught.value.fix
+
+
+def test_what_no_trial_can_be_connected_to_ends_the_run_soon() -> None:
+    error = InfrastructureError("the upstream crm was not ready in time", fix="try it by itself")
+    network = ScriptedNetwork(open_error=error)
+    bench = Bench(FakeDriver(), jobs=2, network=network)
+    with pytest.raises(InfrastructureError, match="the upstream crm was not ready in time") as caught:
+        bench.run(plan(50))
+    assert caught.value is error
+    assert bench.driver.starts == 0
+    assert len(network.calls) <= 4
+    assert bench.sink.final == {}
+
+
+def test_each_attempt_has_a_way_out_of_its_own() -> None:
+    network = ScriptedNetwork()
+    bench = Bench(FakeDriver(start_errors=[SandboxStartError("no boot"), None]), jobs=1, network=network)
+    bench.run(plan(1))
+    opened = ["open c0/1", "close", "open c0/1", "start_clock", "end", "close"]
+    assert network.calls == opened
+    assert bench.sink.outcomes() == {"c0/1": "passed"}
 
 
 def test_after_one_good_start_the_run_goes_on() -> None:

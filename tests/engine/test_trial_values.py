@@ -8,11 +8,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.engine.spec import TemplateRecipe, TrialResult, TrialSpec
+from aegis.engine.spec import DeniedHost, TemplateRecipe, TrialResult, TrialSpec
 from aegis.sandbox.base import PreparedProcess, SandboxInfo
 from aegis.scoring.base import Score
-from aegis.suite.model import Agent, Case, Expectation, Turn, World
-from aegis.trace import ToolCall, Trace, TurnRecord
+from aegis.suite.model import Agent, Case, Expectation, Limit, Network, Route, Secret, Turn, Upstream, World
+from aegis.trace import Body, Exchange, ToolCall, Trace, TurnRecord
 
 text = st.text(max_size=20)
 whole = st.integers(0, 2**40)
@@ -54,7 +54,30 @@ cases = st.builds(
     source_file=text,
     source_line=whole,
 )
-agents = st.builds(Agent, command=text, protocol=st.sampled_from(["text", "jsonl", "python"]), env=texts)
+agents = st.builds(
+    Agent,
+    command=text,
+    protocol=st.sampled_from(["text", "jsonl", "python"]),
+    env=texts,
+    secrets=st.dictionaries(text, st.builds(Secret, hosts=many(text), optional=st.booleans()), max_size=2),
+)
+networks = st.builds(
+    Network,
+    allow=many(text),
+    routes=st.dictionaries(
+        text,
+        st.builds(Route, to=st.none() | text, upstream=st.none() | text, unless=st.none() | text),
+        max_size=2,
+    ),
+    upstreams=st.dictionaries(
+        text,
+        st.builds(Upstream, command=text, scope=st.sampled_from(["trial", "run"]), env=texts),
+        max_size=2,
+    ),
+    passthrough=many(text),
+    limits=st.dictionaries(text, st.builds(Limit, requests_per_minute=st.none() | number), max_size=2),
+    ca_bundle=st.none() | text,
+)
 specs = st.builds(
     TrialSpec,
     run_id=text,
@@ -68,6 +91,8 @@ specs = st.builds(
     variant=text,
     world=st.none() | digest,
     check_files=st.dictionaries(text, digest, max_size=3),
+    network=networks,
+    ca_bundle=st.none() | digest,
 )
 traces = st.builds(
     Trace,
@@ -87,6 +112,18 @@ sandboxes = st.builds(
     memory_mib=whole,
     pooled=st.booleans(),
 )
+bodies = st.builds(Body, size_bytes=whole, text=st.none() | text, blob=st.none() | digest)
+exchanges = st.builds(
+    Exchange,
+    id=whole,
+    kind=st.just("http"),
+    scheme=text,
+    host=text,
+    port=whole,
+    request_headers=many(st.tuples(text, text)),
+    response_body=st.none() | bodies,
+    chunks=many(st.tuples(number, whole)),
+)
 results = st.builds(
     TrialResult,
     run_id=text,
@@ -100,6 +137,9 @@ results = st.builds(
     trace=st.none() | traces,
     sandbox=st.none() | sandboxes,
     duration_s=number,
+    denied=many(st.builds(DeniedHost, host=text, port=whole, reason=text, count=whole)),
+    agent_started_at=st.none() | text,
+    setup=many(exchanges),
 )
 
 

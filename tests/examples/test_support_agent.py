@@ -3,90 +3,67 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sqlite3
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "support-agent"
-
-Talk = Callable[..., subprocess.CompletedProcess[str]]
+from example_servers import Server, Talk, answers, call, user
 
 
-@pytest.fixture
-def workspace(tmp_path: Path) -> Path:
-    """A copy of what the suite puts into the sandbox, with a new database."""
-    shutil.copy(EXAMPLE / "agent.py", tmp_path)
-    shutil.copytree(EXAMPLE / "support", tmp_path / "support", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(EXAMPLE / "evals" / "fixtures" / "session.json", tmp_path)
-    subprocess.run([sys.executable, EXAMPLE / "evals" / "fixtures" / "seed.py"], cwd=tmp_path, check=True)
-    return tmp_path
+def refunded_cents(shop: Server, order: int) -> int:
+    status, found = call(shop, "GET", f"/orders/{order}")
+    assert status == 200
+    return int(found["refunded_cents"])
 
 
-@pytest.fixture
-def talk(workspace: Path) -> Talk:
-    def run(*lines: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "agent.py"],
-            cwd=workspace,
-            env={**os.environ, **env},
-            input="".join(f"{line}\n" for line in lines),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-
-    return run
+def posts(shop: Server, path: str = "/refunds") -> list[Any]:
+    return [json.loads(request.body) for request in shop.requests if request.path == path]
 
 
-def user(text: str) -> str:
-    return json.dumps({"role": "user", "content": text})
-
-
-def output(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
-def answers(done: subprocess.CompletedProcess[str]) -> list[str]:
-    return [line["content"] for line in output(done) if line.get("role") == "assistant"]
-
-
-def refunds(workspace: Path, order: int) -> list[int]:
-    with sqlite3.connect(workspace / "shop.db") as connection:
-        rows = connection.execute('select amount_cents from refunds where "order" = ? order by id', (order,))
-        return [amount for (amount,) in rows]
-
-
-def test_a_refund_is_booked_reported_and_mailed(talk: Talk, workspace: Path) -> None:
-    lines = output(talk(user("I want a refund for order 1042.")))
-    assert [line.get("name") for line in lines] == ["lookup_order", "check_policy", "issue_refund", None]
-    assert "42.00 EUR" in lines[-1]["content"]
-    assert refunds(workspace, 1042) == [4200]
+def test_a_refund_is_booked_and_mailed(talk: Talk, workspace: Path, model: Server, shop: Server) -> None:
+    assert "42.00 EUR" in answers(talk(user("I want a refund for order 1042.")))[0]
+    assert shop.paths() == ["GET /orders/1042", "POST /refunds"]
+    assert model.paths() == 3 * ["POST /v1/chat/completions"]
+    assert refunded_cents(shop, 1042) == 4200
     assert json.loads((workspace / "outbox" / "1.json").read_text())["amount_cents"] == 4200
 
 
-def test_the_same_refund_is_not_paid_twice_in_one_conversation(talk: Talk, workspace: Path) -> None:
-    assert len(answers(talk(user("Refund order 1042, please."), user("Refund it again.")))) == 2
-    assert refunds(workspace, 1042) == [4200]
+def test_the_same_refund_is_not_paid_twice_in_one_conversation(talk: Talk, shop: Server) -> None:
+    said = answers(
+        talk(user("Refund order 1042, please."), user("Refund it again."), user("How much did I get back?"))
+    )
+    assert "already refunded" in said[1]
+    assert "42.00 EUR" in said[2]
+    assert refunded_cents(shop, 1042) == 4200
 
 
-def test_parts_of_an_order_add_up_to_its_price_at_most(talk: Talk, workspace: Path) -> None:
-    talk(*(user(f"Refund {amount} EUR of order 1042") for amount in ("30", "20.00", "12,00")))
-    assert refunds(workspace, 1042) == [3000, 1200]
+def test_parts_of_an_order_add_up_to_its_price_at_most(talk: Talk, shop: Server) -> None:
+    said = answers(talk(*(user(f"Refund {amount} EUR of order 1042") for amount in ("30", "20.00", "12,00"))))
+    assert "at most 12.00 EUR" in said[1]
+    assert [body["amount_cents"] for body in posts(shop)] == [3000, 1200]
+    assert refunded_cents(shop, 1042) == 4200
 
 
-def test_the_defect_pays_an_order_back_twice(talk: Talk, workspace: Path) -> None:
-    talk(user("Please refund order 1023."))
-    assert refunds(workspace, 1023) == [6490]
-    talk(user("Please refund order 1023."), REFUND_BUG="1")
-    assert refunds(workspace, 1023) == [6490, 6490]
+def test_a_refund_that_the_shop_made_in_the_meantime_is_not_announced(talk: Talk, shop: Server) -> None:
+    def meanwhile(request: Any, answer: Any) -> Any:
+        found = answer()
+        call(shop, "POST", "/refunds", {"order": 1042, "amount_cents": 4200})
+        return found
+
+    shop.faults = [meanwhile]
+    assert "already refunded" in answers(talk(user("Refund order 1042.")))[0]
+    assert refunded_cents(shop, 1042) == 4200
+
+
+def test_the_defect_announces_a_refund_that_was_not_made(talk: Talk, workspace: Path, shop: Server) -> None:
+    assert "already refunded" in answers(talk(user("Please refund order 1023.")))[0]
+    assert (
+        "64.90 EUR for order 1023 are on their way"
+        in answers(talk(user("Please refund order 1023."), REFUND_BUG="1"))[0]
+    )
+    assert len(posts(shop)) == 1
+    assert refunded_cents(shop, 1023) == 6490
+    assert not (workspace / "outbox").exists()
 
 
 @pytest.mark.parametrize(
@@ -105,26 +82,23 @@ def test_the_defect_pays_an_order_back_twice(talk: Talk, workspace: Path) -> Non
         "",
     ],
 )
-def test_nothing_is_paid(talk: Talk, workspace: Path, text: str) -> None:
+def test_nothing_is_paid(talk: Talk, workspace: Path, shop: Server, text: str) -> None:
     (answer,) = answers(talk(user(text)))
     assert answer
-    with sqlite3.connect(workspace / "shop.db") as connection:
-        assert connection.execute("select count(*) from refunds").fetchone() == (1,)
+    assert posts(shop) == []
     assert not list((workspace / "outbox").glob("*")) or "1061" in text
 
 
-def test_a_place_in_a_list_is_understood(talk: Talk, workspace: Path) -> None:
+def test_a_place_in_a_list_is_understood(talk: Talk, shop: Server) -> None:
     said = answers(talk(user("Show me my last three orders"), user("Refund the second one, please.")))
     assert "1042" in said[1]
-    assert refunds(workspace, 1042) == [4200]
+    assert refunded_cents(shop, 1042) == 4200
 
 
-def test_a_missing_database_ends_the_agent_instead_of_making_an_empty_one(
-    talk: Talk, workspace: Path
-) -> None:
-    (workspace / "shop.db").unlink()
-    assert talk(user("Please refund order 1042")).returncode != 0
-    assert not (workspace / "shop.db").exists()
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "SHOP_TOKEN"])
+def test_a_missing_key_is_named(talk: Talk, name: str) -> None:
+    done = talk(user("Hello"), **{name: None})
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{name} is not set\n")
 
 
 def test_a_line_that_is_no_message_ends_the_agent(talk: Talk) -> None:

@@ -9,7 +9,8 @@ import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import anthropic
 import httpx
 import mcp
 import openai
+import psycopg
 import pytest
 import requests
 import urllib3
 
 from aegis.gateway import Origin
 from aegis.trace import Body
-from support.databases import postgres_server
-from support.gateway_server import World
+from support.databases import postgres_programs, postgres_server
+from support.gateway_server import GatewayServer, World, world
 from support.http_upstream import HttpUpstream, Received, chunk, echo, event_stream, response
 
 KEY = "sk-proj-" + "Zk3vQ9aB7xLmN2pR8tYw4uHs6dFg1jKc"
@@ -332,21 +334,79 @@ def test_two_hundred_connections_at_once(net: World) -> None:
     assert len({item.connection for item in server.wait_for(200)}) == 200
 
 
-def test_a_real_database_client_speaks_plain_tcp(net: World, tmp_path: Path) -> None:
-    """`psql` to a PostgreSQL server, whose client speaks first and in binary."""
-    psql, postgres, initdb = (shutil.which(name) for name in ("psql", "postgres", "initdb"))
-    if not (psql and postgres and initdb):
-        pytest.skip("PostgreSQL is not installed")
-    with postgres_server(postgres, initdb, tmp_path, net) as port:
-        server = net.gateway(routes={"db.example:5432": f"127.0.0.1:{port}"})
-        direct = server.listen(Origin.direct("db.example", "198.18.0.8", 5432))
-        query = ["-h", "127.0.0.1", "-p", str(direct), "-U", "app", "-d", "postgres", "-Atc", "select 6 * 7"]
-        done = subprocess.run([psql, *query], capture_output=True, timeout=60, check=False)
-        assert done.stdout.strip() == b"42", done.stderr
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """The port of a PostgreSQL server."""
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's server is not installed (Debian: postgresql)")
+    folder = tmp_path_factory.mktemp("postgres")
+    with world(folder) as own, postgres_server(programs, folder, own) as port:
+        yield port
+
+
+def database(net: World, port: int) -> tuple[GatewayServer, int]:
+    """A gateway that leads `db.example:5432` to the server, and the port at which a client finds it."""
+    server = net.gateway(routes={"db.example:5432": f"127.0.0.1:{port}"})
+    return server, server.listen(Origin.direct("db.example", "198.18.0.8", 5432))
+
+
+def test_psql_speaks_plain_tcp(net: World, postgres: int) -> None:
+    psql = shutil.which("psql")
+    if psql is None:
+        pytest.skip("psql is not installed")
+    server, direct = database(net, postgres)
+    query = ["-h", "127.0.0.1", "-p", str(direct), "-U", "app", "-d", "postgres", "-Atc", "select 6 * 7"]
+    done = subprocess.run([psql, *query], capture_output=True, timeout=60, check=False)
+    assert done.stdout.strip() == b"42", done.stderr
     (exchange,) = server.wait_for(1)
     assert (exchange.kind, exchange.error) == ("tcp", None)
     assert exchange.response_body is not None
     assert exchange.response_body.size_bytes > 100
+
+
+def test_psycopg_works_as_without_a_gateway(net: World, postgres: int) -> None:
+    """Questions and answers in binary, a long answer, a long upload, an error, a statement that is cancelled through
+    a second connection."""
+    server, direct = database(net, postgres)
+    where = f"host=127.0.0.1 port={direct} user=app dbname=postgres connect_timeout=20"
+    with psycopg.connect(where) as db:
+        assert db.execute("select %s::int * 7", (6,)).fetchone() == (42,)
+        rows = db.execute("select n, repeat('x', 1000) from generate_series(1, 3000) n").fetchall()
+        assert (len(rows), rows[-1]) == (3000, (3000, "x" * 1000))
+        db.execute("create temp table orders (id int, note text)")
+        with db.cursor().copy("copy orders from stdin") as copy:
+            for number in range(20_000):
+                copy.write_row((number, "note" * 10))
+        assert db.execute("select count(*), sum(id) from orders").fetchone() == (20_000, 199_990_000)
+        db.commit()
+        with pytest.raises(psycopg.errors.UndefinedTable):
+            db.execute("select * from nowhere")
+        db.rollback()
+        timer = threading.Timer(0.5, db.cancel)
+        timer.start()
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            db.execute("select pg_sleep(60)")
+        timer.join()
+    exchanges = server.wait_for(2)
+    assert [(item.kind, item.host, item.port, item.error) for item in exchanges] == [
+        ("tcp", "db.example", 5432, None)
+    ] * 2
+    first = exchanges[0]
+    assert first.request_body is not None
+    assert first.request_body.size_bytes > 800_000
+    assert first.response_body is not None
+    assert first.response_body.size_bytes > 3_000_000
+
+
+def test_psycopg_is_refused_on_a_port_that_is_not_allowed(net: World, postgres: int) -> None:
+    server = net.gateway(allow=("db.example",), routes={"db.example": f"127.0.0.1:{postgres}"})
+    direct = server.listen(Origin.direct("db.example", "198.18.0.8", 5432))
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(f"host=127.0.0.1 port={direct} user=app dbname=postgres connect_timeout=20")
+    (exchange,) = server.wait_for(1)
+    assert exchange.kind == "denied"
+    assert "db.example:5432 is not in network.allow" in (exchange.error or "")
 
 
 MCP_SERVER = """

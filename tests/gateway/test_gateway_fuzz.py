@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import subprocess
+import sys
+from pathlib import Path
 
 import h11
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis.gateway import Authority, Bounds, Failure, Gateway, GatewayConfig, Origin
+from aegis.gateway import Bounds, Failure, Origin
 from aegis.gateway.heads import check_head, parse_target
 from aegis.gateway.reader import RequestReader
-from aegis.trace import Exchange
-
-BOUNDS = Bounds(head_timeout_s=0.2, body_timeout_s=0.2, idle_timeout_s=0.2, head_bytes=4096)
+from support.fuzz_seeds import write_seeds
+from support.http_oracle import BOUNDS, Scripted, check_session
 
 TOKENS = st.sampled_from(
     [
@@ -47,33 +48,7 @@ TOKENS = st.sampled_from(
     ]
 )
 STREAMS = st.lists(st.one_of(TOKENS, st.binary(max_size=8)), max_size=25)
-AUTHORITY = Authority()
 WHOLE = b"GET / HTTP/1.1\r\nHost: api.example\r\n\r\n"
-
-
-class Scripted:
-    """A `ByteStream` whose client sends these pieces and then closes its side."""
-
-    def __init__(self, pieces: list[bytes]) -> None:
-        self._pieces: Iterator[bytes] = iter([piece for piece in pieces if piece])
-        self.written = b""
-        self.closed = False
-
-    async def read(self, max_bytes: int) -> bytes:
-        await asyncio.sleep(0)
-        return next(self._pieces, b"")[:max_bytes]
-
-    async def write(self, data: bytes) -> None:
-        self.written += data
-
-    async def write_eof(self) -> None:
-        pass
-
-    async def close(self) -> None:
-        self.closed = True
-
-    async def abort(self) -> None:
-        self.closed = True
 
 
 @settings(max_examples=300, deadline=None)
@@ -84,25 +59,7 @@ class Scripted:
     ),
 )
 def test_no_bytes_break_the_gateway(pieces: list[bytes], origin: Origin) -> None:
-    exchanges: list[Exchange] = []
-
-    async def refuse(name: str, port: int) -> list[str]:
-        raise OSError("no network in this test")
-
-    async def run() -> Scripted:
-        gateway = Gateway(GatewayConfig(allow=("api.example",), bounds=BOUNDS), ca=AUTHORITY, resolve=refuse)
-        session = gateway.session("fuzz", exchanges.append, lambda data: "blob")
-        stream = Scripted(pieces)
-        await asyncio.wait_for(session.handle(stream, origin), 20)
-        await session.close()
-        gateway.close()
-        return stream
-
-    stream = asyncio.run(run())
-    assert stream.closed
-    assert [item.error for item in exchanges if (item.error or "").startswith("internal")] == []
-    assert sorted(item.id for item in exchanges) == list(range(1, len(exchanges) + 1))
-    assert stream.written.count(b"HTTP/1.1 ") <= len(exchanges) + stream.written.count(b"100 Continue") + 1
+    check_session(pieces, origin)
 
 
 @settings(max_examples=300, deadline=None)
@@ -153,3 +110,22 @@ def test_requests_read_the_same_however_they_are_cut(cut: int) -> None:
         return found
 
     assert asyncio.run(run()) == [("/a", b"abcde"), ("/b", b""), ("/c", b"hi")]
+
+
+def test_a_fuzzer_finds_nothing_in_some_seconds(tmp_path: Path) -> None:
+    """Coverage-guided, where atheris is installed; by hand it can run for hours."""
+    pytest.importorskip("atheris", reason="atheris is not installed: pip install atheris")
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_seeds(corpus)
+    script = Path(__file__).with_name("fuzz_http.py")
+    done = subprocess.run(
+        [sys.executable, str(script), "-max_total_time=5", "-timeout=30", "-max_len=2048", str(corpus)],
+        cwd=tmp_path,
+        capture_output=True,
+        timeout=240,
+        check=False,
+    )
+    said = done.stderr.decode(errors="replace")
+    assert done.returncode == 0, said[-3000:]
+    assert "Done " in said

@@ -11,54 +11,12 @@ import pytest
 
 from aegis.gateway import Forward, Origin, Request, ResponsePlan
 from support.gateway_server import World, quick
+from support.http_attacks import HOST, MALFORMED
 from support.http_upstream import HttpUpstream, response, says
 from support.raw_client import ask, connect, port_of, read_all, read_until
 
-HOST = b"Host: api.example\r\n"
 
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"GET / HTTP/1.1\n" + HOST + b"\r\n",
-        b"GET / HTTP/1.1\n\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\nY: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\rY: b\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\0b\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: a\r\n folded\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X : a\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b": a\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"no colon\r\n\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + HOST + b"\r\n",
-        b"GET / HTTP/1.1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: user@api.example\r\n\r\n",
-        b"GET / HTTP/9.9\r\n" + HOST + b"\r\n",
-        b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET nowhere HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET http://other.example/ HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: " + b"a" * 70_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n" + HOST + b"\r\n",
-        b"GET / HTTP/1.1\r\n" + HOST + b"X: 1\r\n" * 300 + b"\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\na",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1, 2\r\n\r\na",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: +1\r\n\r\na",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: -1\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.0\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n" + b"f" * 40 + b"\r\n",
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1;" + b"e" * 200_000,
-        b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n1\r\naXX",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    ],
-)
+@pytest.mark.parametrize("data", MALFORMED)
 def test_what_is_no_proper_request_gets_400_and_reaches_nobody_whole(net: World, data: bytes) -> None:
     upstream = HttpUpstream(says(response(b"served")))
     port = net.upstream(upstream)

@@ -182,3 +182,61 @@ def test_result_line(trials: list[TrialRecord], line: str) -> None:
 def test_result_line_of_a_regression_takes_the_documents_word() -> None:
     made = document([trial_record()]) | {"verdict": "REGRESSED", "exit_code": 1}
     assert result_line(made).startswith("RESULT: REGRESSED 1/1 trials (100.0 %) suite")
+
+
+USAGE = {"input_tokens": 1200, "output_tokens": 80, "usd": 0.00045, "model_calls": 2, "tool_calls": 1}
+
+
+def test_what_models_cost_and_judges_apart() -> None:
+    cost = {"model": "m", "samples": 1, "cached": 0, "input_tokens": 300, "output_tokens": 20, "usd": None}
+    judged = {"scorer": "judge", "passed": True, "value": 1.0, "reason": "polite", "cost": cost}
+    trials = [
+        trial_record(usage=USAGE, prices="genai-prices 0.2.3", scores=[judged]),
+        trial_record(number=2, usage=USAGE),
+    ]
+    lines = squeezed(render_table(document(trials)))
+    assert "agents: 4 model calls, 2,400 + 160 tokens, $0.0009 (genai-prices 0.2.3)" in lines
+    assert "judges: 1 model call, 300 + 20 tokens, cost unknown" in lines
+    text = render_table(document([trial_record(usage=USAGE | {"usd": None, "output_tokens": None})]))
+    assert "2 model calls, 1,200 + unknown tokens, cost unknown" in text
+    assert "agents:" not in render_table(document(MIXED))
+    assert "judges:" not in render_table(document(MIXED))
+
+
+def test_refusals_are_told_with_the_line_that_is_missing() -> None:
+    def refused(host: str, reason: str, count: int = 4) -> dict[str, Any]:
+        return {"host": host, "port": 443, "reason": reason, "count": count}
+
+    told = [
+        refused("api.example", "denied: api.example:443 is not in network.allow", 12),
+        refused("2001:db8::1", "denied: [2001:db8::1]:443 is not in network.allow", 1),
+        refused("crm.example", "secret-refused: the placeholder of KEY stands in the body", 2),
+        refused("", "limit: more than 512 connections at once", 3),
+    ]
+    lines = squeezed(
+        render_table(document([trial_record(denied=told), trial_record(number=2, denied=told[:1])]))
+    )
+    assert lines[-4:] == [
+        "not allowed: api.example:443 (24 times in 2 trials) — add it to network.allow",
+        "refused: some connections (3 times in 1 trial): limit: more than 512 connections at once",
+        "refused: crm.example:443 (2 times in 1 trial): secret-refused: the placeholder of KEY stands in the body",
+        "not allowed: [2001:db8::1]:443 (1 time in 1 trial) — add it to network.allow",
+    ]
+    many = [refused(f"h{number}.example\x1b[2J", "denied: x is not in network.allow") for number in range(30)]
+    text = render_table(document([trial_record(denied=many)]))
+    assert text.count("not allowed:") == 10
+    assert "… and 20 more refusals (all of them: --json PATH)" in text
+    assert "\x1b" not in text
+
+
+def test_a_replay_is_loud() -> None:
+    text = render_table(document(MIXED, replay_of="20261122-090000-cd34"))
+    assert "REPLAY of run 20261122-090000-cd34" in text
+    assert "REPLAY" not in render_table(document(MIXED))
+
+
+def test_documents_of_an_older_version_are_shown() -> None:
+    older = document(MIXED)
+    for key in ("denied", "prices", "judge", "replay_of", "recorded"):
+        del older[key]
+    assert "5 trials: 2 passed" in render_table(older)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -171,3 +172,12 @@ def test_many_threads_put_the_same_blob(store: BlobStore) -> None:
         thread.join()
     assert digests == [hashlib.sha256(data).hexdigest()] * 8
     assert store.get(digests[0]) == data
+
+
+def test_threads_may_put_the_same_and_different_bytes(store: BlobStore) -> None:
+    """The gateway stores long bodies from worker threads."""
+    contents = [bytes([number % 7]) * 200_000 for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        digests = list(pool.map(store.put, contents))
+    assert [store.get(digest) for digest in digests] == contents
+    assert list((store.folder / "tmp").iterdir()) == []

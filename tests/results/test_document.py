@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.errors import LedgerError
+from aegis.results._totals import MAX_DENIED
 from aegis.results.document import MAX_ANSWER_CHARS, build, schema, to_json, validate
 from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
@@ -35,7 +36,8 @@ def test_document_of_a_mixed_run() -> None:
     validate(document)
     assert list(document) == [
         "schema", "run_id", "suite", "verdict", "exit_code", "pass_rate", "fail_under", "counts", "isolation",
-        "baseline", "regressions", "started_at", "duration_s", "fingerprint", "git", "seed", "trials",
+        "baseline", "regressions", "started_at", "duration_s", "fingerprint", "git", "seed",
+        "recorded", "replay_of", "denied", "prices", "judge", "trials",
     ]  # fmt: skip
     assert document["schema"] == "aegis.run/1"
     assert document["run_id"] == RUN_ID
@@ -224,3 +226,73 @@ def test_exit_codes_of_errors_are_documented() -> None:
     for name, item in vars(aegis.errors).items():
         if isinstance(item, type) and issubclass(item, aegis.errors.AegisError):
             assert re.search(rf"^\| {item.exit_code} \|", page, re.MULTILINE), name
+
+
+def refused(host: str, count: int, reason: str = "denied: not in network.allow") -> dict[str, Any]:
+    return {"host": host, "port": 443, "reason": reason, "count": count}
+
+
+def test_refusals_are_summed_over_the_trials_that_count() -> None:
+    trials = [
+        trial_record(number=1, denied=[refused("a.example", 5), refused("b.example", 1)]),
+        trial_record(number=2, denied=[refused("b.example", 2)]),
+        trial_record(number=3, denied=[]),
+        trial_record(number=4),
+        trial_record(number=5, outcome=None),
+    ]
+    document = build(run_record(), trials)
+    validate(document)
+    reason = "denied: not in network.allow"
+    assert document["denied"] == [
+        {"host": "b.example", "port": 443, "reason": reason, "count": 3, "trials": 2},
+        {"host": "a.example", "port": 443, "reason": reason, "count": 5, "trials": 1},
+    ]
+
+
+def test_an_agent_that_tries_everything_does_not_fill_the_document() -> None:
+    trials = [
+        trial_record(number=number, denied=[refused(f"h{number}-{index}.example", 1) for index in range(100)])
+        for number in range(1, 31)
+    ]
+    denied = build(run_record(), trials)["denied"]
+    assert len(denied) == MAX_DENIED
+    assert sum(item["count"] for item in denied) == 3000
+    (rest,) = [item for item in denied if not item["host"]]
+    assert (rest["reason"], rest["count"], rest["trials"]) == ("further refusals", 3000 - MAX_DENIED + 1, 21)
+
+
+def test_prices_name_every_version_that_was_used() -> None:
+    def prices(*texts: str | None) -> Any:
+        return build(run_record(), [trial_record(number=n, prices=text) for n, text in enumerate(texts, 1)])[
+            "prices"
+        ]
+
+    assert prices(None, None) is None
+    assert prices(None, "genai-prices 0.2.3", "genai-prices 0.2.3") == {
+        "package": "genai-prices",
+        "version": "0.2.3",
+    }
+    assert prices("genai-prices 0.2.3", "genai-prices 0.2.4")["version"] == "0.2.3, 0.2.4"
+
+
+def score(**cost: Any) -> dict[str, Any]:
+    return {"scorer": "judge", "passed": True, "value": 1.0, "reason": "polite", "cost": cost}
+
+
+def test_judging_is_added_up_apart_from_the_agents() -> None:
+    cost = {"model": "m", "samples": 3, "cached": 1, "input_tokens": 100, "output_tokens": 10, "usd": 0.1}
+    known = build(run_record(), [trial_record(scores=[score(**cost), score(**cost | {"usd": 0.2})])])
+    validate(known)
+    assert known["judge"] == {"model_calls": 4, "input_tokens": 200, "output_tokens": 20, "usd": 0.3}
+    assert "cost" not in known["trials"][0]["scores"][0]
+    unknown = build(run_record(), [trial_record(scores=[score(**cost), score(**cost | {"usd": None})])])
+    assert unknown["judge"]["usd"] is None
+    assert unknown["judge"]["input_tokens"] == 200
+    assert build(run_record(), [trial_record()])["judge"] is None
+
+
+def test_a_replay_says_so() -> None:
+    document = build(run_record(config=CONFIG | {"replay_of": "r1", "recorded": False}), [trial_record()])
+    validate(document)
+    assert (document["replay_of"], document["recorded"]) == ("r1", False)
+    assert build(run_record(config=CONFIG | {"recorded": True}), [])["recorded"] is True

@@ -314,3 +314,14 @@ def test_config_is_plain_json(ledger: Ledger) -> None:
     with sqlite3.connect(ledger.folder / "ledger.db") as connection:
         (text,) = connection.execute("SELECT config FROM runs").fetchone()
     assert json.loads(text) == {"nested": {"list": [1, None, "ü"]}}
+
+
+def test_git_leaves_a_new_ledger_alone(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "new"):
+        assert (tmp_path / "new" / ".gitignore").read_text() == "*\n"
+    (tmp_path / "old").mkdir()
+    with Ledger(tmp_path / "old"):
+        assert not (tmp_path / "old" / ".gitignore").exists()
+    (tmp_path / "new" / ".gitignore").unlink()
+    with Ledger(tmp_path / "new"):
+        assert not (tmp_path / "new" / ".gitignore").exists()

@@ -8,5 +8,6 @@ pytest.register_assert_rewrite(
     "support.conformance_exec",
     "support.conformance_files",
     "support.conformance_life",
+    "support.conformance_network",
     "support.sandbox_bench",
 )

@@ -15,7 +15,8 @@ NUMBERS = {name: value for name, value in vars(wire).items() if name.isupper() a
 KINDS = {
     name: value
     for name, value in NUMBERS.items()
-    if name not in ("VERSION", "MAX_PAYLOAD", "WINDOW", "FINAL_DRAIN")
+    if name
+    not in ("VERSION", "MAX_PAYLOAD", "WINDOW", "FINAL_DRAIN", "CONNECTION_WINDOW", "FIRST_CONNECTION")
 }
 
 
@@ -36,6 +37,11 @@ def test_the_header_is_as_described() -> None:
     assert f"the {wire.HEADER.size} bytes of the header" in PAGE
 
 
+@pytest.mark.parametrize("name", ["RESET", "FINISH"])
+def test_the_ways_to_end_a_connection_are_named(name: str) -> None:
+    assert re.search(rf"`{name}` = {getattr(wire, name)[0]}\b", PAGE)
+
+
 def test_every_error_code_is_in_the_table() -> None:
     section = PAGE.partition("\n## Errors\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.M)) == ERROR_CODES
@@ -52,4 +58,6 @@ def test_every_operation_is_in_the_table() -> None:
         "prepare",
         "attach",
         "rest",
+        "connect",
+        "refused",
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -182,6 +183,16 @@ def test_budgets(config: Any, passed: bool, reason: str) -> None:
     work = registry.get("budget").score(config, context(tool_calls=3, duration_s=1.5))
     found = asyncio.run(work)  # type: ignore[arg-type]
     assert (found.passed, found.reason) == (passed, reason)
+
+
+def test_what_the_agent_was_made_to_wait_is_not_its_time() -> None:
+    trial = context(duration_s=61.5)
+    waited = replace(trial, trace=replace(trial.trace, waited_s=60.0))
+    found = asyncio.run(registry.get("budget").score({"seconds": 2}, waited))  # type: ignore[arg-type]
+    assert (found.passed, found.reason) == (
+        True,
+        "within budget: 1.5 of 2 seconds (60.0 of waiting not counted)",
+    )
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_check_reports_the_problems_of_all_suites(root: Path) -> None:
     assert result.output == "good: 1 case, 1 trial, ok\n"
     assert isinstance(result.exception, SuiteError)
     assert result.exception.exit_code == 2
-    assert str(result.exception) == "2 suites have 2 problems"
+    assert result.exception.message == "2 suites have 2 problems"
     assert "unknown scorer 'anwser' (did you mean 'answer'?)" in result.exception.problems[1]
 
 
@@ -67,6 +67,47 @@ def test_check_asks_for_what_the_scorers_and_the_agent_need(root: Path) -> None:
         "evals/s.yaml:4: expect[0].command of case 'a': 'checks/c.sh' does not exist "
         "(looked for evals/checks/c.sh)"
     )
+
+
+def test_check_knows_the_rules_of_hosts(root: Path) -> None:
+    write(root, HEAD + "network: {allow: ['a.example:99999']}\n" + CASE)
+    result = call("check")
+    assert isinstance(result.exception, SuiteError)
+    (problem,) = result.exception.problems
+    assert "evals/s.yaml:3: network.allow[0]: the port of 'a.example:99999' is not from 1 to 65535" in problem
+
+
+def test_list_tells_what_may_be_reached(root: Path) -> None:
+    network = (
+        "{allow: [a.example], routes: {b.example: {upstream: u}, c.example: 'http://h:1'}, upstreams: {u: x}}"
+    )
+    secrets = "secrets: {T: [a.example, b.example]}"
+    write(root, f"suite: s\nagent: {{command: x, {secrets}}}\nnetwork: {network}\n{CASE}")
+    write(root, HEAD.replace("suite: s", "suite: t") + CASE, "t.yaml")
+    lines = call("list", "s").output.splitlines()
+    assert lines[1:5] == [
+        "  may reach a.example",
+        "  may reach b.example at upstream u",
+        "  may reach c.example at http://h:1",
+        "  secret T for a.example, b.example",
+    ]
+    assert "reach" not in call("list", "t").output
+    one, other = json.loads(call("list", "--json").output)["suites"]
+    assert one["network"] == {
+        "allow": ["a.example"],
+        "routes": {"b.example": "upstream u", "c.example": "http://h:1"},
+        "secrets": {"T": ["a.example", "b.example"]},
+    }
+    assert other["network"] == {"allow": [], "routes": {}, "secrets": {}}
+
+
+def test_checking_loads_none_of_what_serves_connections(root: Path) -> None:
+    write(root, HEAD + "network: {allow: [a.example]}\n" + CASE.replace("answer: x", "answer: {contains: x}"))
+    command = [sys.executable, "-X", "importtime", "-m", "aegis", "suite", "check"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "aegis.gateway.policy" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("cryptography", "h11")}
 
 
 def test_check_as_json(root: Path) -> None:

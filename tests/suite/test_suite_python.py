@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from suite_files import HEAD, load, problems, write
 
 from aegis.errors import SuiteError
+from aegis.gateway import entries
 from aegis.suite import Agent, Case, Expectation, SandboxConfig, Suite, Turn, World, load_suite
 from aegis.suite.document import to_document
 
@@ -194,7 +195,8 @@ KEYS = st.sampled_from(
     (
         *("suite", "agent", "command", "protocol", "cases", "jsonl", "id", "input", "conversation", "user"),
         *("expect", "answer", "world", "files", "run", "sandbox", "memory", "trials", "timeout", "tags"),
-        *("env", "s", "a"),
+        *("env", "s", "a", "network", "allow", "routes", "upstreams", "upstream", "to", "unless", "limits"),
+        *("secrets", "hosts", "optional", "passthrough", "OPENAI_API_KEY", "requests_per_minute"),
     )
 )
 DATA = st.recursive(
@@ -215,7 +217,7 @@ def test_any_data_is_a_suite_or_a_suite_error(
     text = f"nan = float('nan')\ninf = float('inf')\nsuite = {document!r}\n"
     path = write(tmp_path_factory.getbasetemp(), text, "any2.py")
     try:
-        suite = load_suite(path)
+        suite = load_suite(path, host_rules=entries)
     except SuiteError:
         return
     assert Suite.model_validate_json(suite.model_dump_json()) == suite

@@ -12,10 +12,13 @@ from jsonschema import Draft202012Validator
 from suite_files import SCORERS, load, write
 
 from aegis.errors import SuiteError
+from aegis.gateway import Authority, entries
 from aegis.scoring import registry
 from aegis.suite import Suite, json_schema, load_suite
 from aegis.suite.keys import LATER_SCORERS, SUITE, Cases
-from aegis.suite.kinds import Kind, ListOf, Section
+from aegis.suite.kinds import Kind, ListOf, MapOf, Section, Short
+from aegis.suite.secretkeys import Secrets
+from aegis.suite.wellknown import WELL_KNOWN
 from aegis.suite.yamltree import parse_yaml
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "suite.md").read_text(encoding="utf-8")
@@ -45,6 +48,24 @@ GOOD = [
     with_keys(sandbox={"env": {"A_1": ""}, "setup": [], "files": {}}),
     with_keys(agent={"command": "m:f", "protocol": "python", "env": {"A": "b"}}),
     with_keys(cases={"jsonl": "cases.jsonl"}),
+    with_keys(network={}),
+    with_keys(network={"allow": ["a.example", "*", "*.b.example:443", "10.0.0.5:1", "[::1]:80"]}),
+    with_keys(network={"routes": {"a.example": "http://h:1", "b": {"to": "h:1"}}, "upstreams": {}}),
+    with_keys(
+        network={
+            "routes": {"a.example": {"upstream": "u", "unless": "XAI_API_KEY"}},
+            "upstreams": {"u": {"command": "x", "scope": "run", "env": {"A": ""}, "ready_timeout": "1s"}},
+        },
+        agent={"command": "x", "secrets": ["XAI_API_KEY"]},
+    ),
+    with_keys(network={"routes": {"a": {"upstream": "u"}}, "upstreams": {"u": "x"}}),
+    with_keys(network={"limits": {"a": {"requests_per_minute": 0.5, "tokens_per_minute": 1}}}),
+    with_keys(network={"passthrough": ["a"]}),
+    with_keys(agent={"command": "x", "secrets": []}),
+    with_keys(agent={"command": "x", "secrets": {}}),
+    with_keys(agent={"command": "x", "secrets": ["GH_TOKEN", {"A": "a"}, {"B": ["a", "b"]}]}),
+    with_keys(agent={"command": "x", "secrets": [{"A": {"hosts": ["a"], "optional": True}}]}),
+    with_keys(agent={"command": "x", "secrets": {"GH_TOKEN": {"optional": True}, "A": "a"}}),
     with_case(input=None, conversation=[{"user": "a"}, {"user": "b"}]),
     with_case(tags=["a", "b.c"], description="d", trials=1, timeout="24h"),
     with_case(world={"files": {"o.json": "o.json", "/etc/x": "o.json"}, "run": ["ls"]}),
@@ -63,7 +84,53 @@ BAD = [
     with_keys(cases=[GOOD_CASE, {"jsonl": "cases.jsonl"}]),
     with_keys(cases=["a"]),
     with_keys(nope=1),
-    with_keys(network={}),
+    with_keys(network=None),
+    with_keys(network=["a.example"]),
+    with_keys(network={"deny": []}),
+    with_keys(network={"tls": {"passthrough": ["a"]}}),
+    with_keys(network={"allow": "a.example"}),
+    with_keys(network={"allow": [""]}),
+    with_keys(network={"allow": [443]}),
+    with_keys(network={"allow": ["https://a.example"]}),
+    with_keys(network={"allow": ["a.example/x"]}),
+    with_keys(network={"allow": ["a b"]}),
+    with_keys(network={"routes": ["a"]}),
+    with_keys(network={"routes": {"": "http://h:1"}}),
+    with_keys(network={"routes": {"a": ""}}),
+    with_keys(network={"routes": {"a": "ftp://h"}}),
+    with_keys(network={"routes": {"a": "http://h:1/path"}}),
+    with_keys(network={"routes": {"a": "http://user@h:1"}}),
+    with_keys(network={"routes": {"a": 9001}}),
+    with_keys(network={"routes": {"a": {}}}),
+    with_keys(network={"routes": {"a": {"unless": "A"}}}),
+    with_keys(network={"routes": {"a": {"to": "h:1", "upstream": "u"}}, "upstreams": {"u": "x"}}),
+    with_keys(network={"upstreams": {"u": ""}}),
+    with_keys(network={"upstreams": {"u": 1}}),
+    with_keys(network={"upstreams": {"u": {}}}),
+    with_keys(network={"upstreams": {"u v": "x"}}),
+    with_keys(network={"upstreams": {"u": {"command": "x", "scope": "suite"}}}),
+    with_keys(network={"upstreams": {"u": {"command": "x", "ready_timeout": 30}}}),
+    with_keys(network={"upstreams": {"u": {"command": "x", "env": {"A": 1}}}}),
+    with_keys(network={"limits": {"a": {}}}),
+    with_keys(network={"limits": {"a": 60}}),
+    with_keys(network={"limits": {"a": {"requests_per_minute": 0}}}),
+    with_keys(network={"limits": {"a": {"requests_per_minute": True}}}),
+    with_keys(network={"limits": {"a": {"requests_per_minute": "60"}}}),
+    with_keys(network={"limits": {"a": {"requests": 1}}}),
+    with_keys(network={"ca_bundle": ""}),
+    with_keys(agent={"command": "x", "secrets": "OPENAI_API_KEY"}),
+    with_keys(agent={"command": "x", "secrets": ["MY_KEY"]}),
+    with_keys(agent={"command": "x", "secrets": [""]}),
+    with_keys(agent={"command": "x", "secrets": ["1A"]}),
+    with_keys(agent={"command": "x", "secrets": [{}]}),
+    with_keys(agent={"command": "x", "secrets": [{"A": "a", "B": "b"}]}),
+    with_keys(agent={"command": "x", "secrets": [{"A": None}]}),
+    with_keys(agent={"command": "x", "secrets": [{"A": []}]}),
+    with_keys(agent={"command": "x", "secrets": {"A": ""}}),
+    with_keys(agent={"command": "x", "secrets": {"A": {"optional": True}}}),
+    with_keys(agent={"command": "x", "secrets": {"A": {"hosts": "a"}}}),
+    with_keys(agent={"command": "x", "secrets": {"A": {"hosts": ["a"], "optional": "yes"}}}),
+    with_keys(agent={"command": "x", "secrets": {"A-B": "a"}}),
     with_keys(stress=["baseline"]),
     with_keys(suite="a b"),
     with_keys(suite=1),
@@ -80,7 +147,6 @@ BAD = [
     with_keys(agent={"command": ""}),
     with_keys(agent={"command": "a\0b"}),
     with_keys(agent={"command": "x", "protocol": "chat"}),
-    with_keys(agent={"command": "x", "secrets": ["A"]}),
     with_keys(agent={"command": "x", "env": {"1A": "x"}}),
     with_keys(agent={"command": "x", "env": {"A": 1}}),
     with_keys(agent={"command": "x", "env": []}),
@@ -131,6 +197,8 @@ def root(tmp_path: Path) -> Path:
     for name in ("agent.py", "config/prod.toml", "evals/fixtures/orders.json", "evals/o.json"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
+    (tmp_path / "certs").mkdir()
+    (tmp_path / "certs" / "staging.pem").write_text(Authority().pem)
     bulk = next((text for kind, text in BLOCKS if kind == "jsonl"), "")
     write(tmp_path, bulk, "cases.jsonl")
     return tmp_path
@@ -162,6 +230,10 @@ def sections(kind: Kind, name: str) -> dict[str, Section]:
             found |= sections(key.kind, key.name)
     elif isinstance(kind, ListOf):
         found |= sections(kind.item, name)
+    elif isinstance(kind, MapOf):
+        found |= sections(kind.value, name)
+    elif isinstance(kind, Secrets | Short):
+        found |= sections(kind.section, name)
     elif isinstance(kind, Cases):
         found |= sections(kind.case, name)
     return found
@@ -171,7 +243,10 @@ SECTIONS = sections(SUITE, "suite")
 
 
 def test_the_sections_are_all_found() -> None:
-    assert set(SECTIONS) == {"suite", "agent", "sandbox", "cases", "conversation", "world"}
+    assert set(SECTIONS) == {
+        *("suite", "agent", "secrets", "sandbox", "cases", "conversation", "world"),
+        *("network", "routes", "upstreams", "limits"),
+    }
 
 
 @pytest.mark.parametrize("name", SECTIONS)
@@ -199,7 +274,10 @@ def test_the_examples_in_yaml(root: Path, text: str) -> None:
     assert [error.message for error in validator.iter_errors(document)] == []
     rest = "".join(f"{key}: {json.dumps(with_keys()[key])}\n" for key in with_keys() if f"{key}:" not in text)
     path = write(root, text + "\n" + rest, f"{name}.yaml")
-    assert load_suite(path, check_expectation=registry.check).suite == name
+    suite = load_suite(path, check_expectation=registry.check, host_rules=entries)
+    assert suite.suite == name
+    for secret in suite.agent.secrets:
+        assert f"- {secret}" in text or f"{secret}:" in text or f"[{secret}]" in text
 
 
 def test_the_example_in_python(root: Path) -> None:
@@ -210,3 +288,9 @@ def test_the_example_in_python(root: Path) -> None:
 
 def test_the_examples_cover_all_kinds_of_file() -> None:
     assert {kind for kind, _ in BLOCKS} == {"yaml", "jsonl", "python"}
+
+
+@pytest.mark.parametrize(("name", "host"), WELL_KNOWN.items())
+def test_every_well_known_variable_is_documented_with_its_host(name: str, host: str) -> None:
+    assert any(f"`{name}`" in line and f"`{host}`" in line for line in DOCS.splitlines())
+    assert entries.name(host) == host

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 from support.gateway_server import World
+
+
+def postgres_programs() -> tuple[str, str] | None:
+    """Paths of `postgres` and `initdb`; Debian keeps them out of the search path. None where they are not installed."""
+    places = [os.environ.get("PATH", ""), *sorted(glob.glob("/usr/lib/postgresql/*/bin"), reverse=True)]
+    for place in places:
+        postgres, initdb = shutil.which("postgres", path=place), shutil.which("initdb", path=place)
+        if postgres and initdb:
+            return postgres, initdb
+    return None
 
 
 def _as_user() -> tuple[dict[str, int], int, int]:
@@ -21,8 +33,9 @@ def _as_user() -> tuple[dict[str, int], int, int]:
 
 
 @contextlib.contextmanager
-def postgres_server(postgres: str, initdb: str, folder: Path, net: World) -> Iterator[int]:
+def postgres_server(programs: tuple[str, str], folder: Path, net: World) -> Iterator[int]:
     """Its port, once it accepts connections; user `app` needs no password."""
+    postgres, initdb = programs
     port = net.free_port()
     user, uid, gid = _as_user()
     data = Path("/tmp") / f"pg-{os.getpid()}-{port}"

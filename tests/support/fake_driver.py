@@ -26,6 +26,10 @@ from aegis.sandbox.base import (
     Template,
     TemplateSpec,
 )
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
+
+PATHS = NetworkPaths("http://127.0.0.1:3128", "/etc/site-ca.pem", "/etc/ssl/all.pem")
+"""Of every fake sandbox that is connected to something."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,13 @@ class FakeDriver:
     def expect(self, template: Template, remaining: int) -> None:
         self.expected.append(remaining)
 
-    async def start(self, template: Template) -> FakeSandbox:
+    async def start(self, template: Template, *, network: NetworkAccess | None = None) -> FakeSandbox:
         self.starts += 1
         error = self.start_errors.pop(0) if self.start_errors else self.every_start_error
         await asyncio.sleep(self.start_delay_s)
         if error is not None:
             raise error
-        sandbox = FakeSandbox(self, template.spec, f"m{self.starts}")
+        sandbox = FakeSandbox(self, template.spec, f"m{self.starts}", network)
         self.sandboxes.append(sandbox)
         self.most_alive = max(self.most_alive, self.alive)
         return sandbox
@@ -118,14 +122,21 @@ class FakeDriver:
 class FakeSandbox:
     """Files by absolute path; only `stop` and `lose` end it."""
 
-    def __init__(self, driver: FakeDriver, spec: TemplateSpec, name: str) -> None:
+    def __init__(
+        self, driver: FakeDriver, spec: TemplateSpec, name: str, network: NetworkAccess | None = None
+    ) -> None:
         self.driver = driver
+        self.access = network
+        """What it was connected to: a test's program calls its handler as the machine would."""
+        self.network = None if network is None else PATHS
         self.info = SandboxInfo(
             name, driver.info.driver, 1.5, restored=False, memory_mib=spec.memory_bytes // MIB
         )
         self.files: dict[str, bytes] = {}
         self.commands: list[tuple[str, ...]] = []
         """Every program started, in order."""
+        self.environments: list[dict[str, str]] = []
+        """What each of them was given."""
         self.stopped = False
         self._lost: SandboxLostError | None = None
         self._gone = asyncio.Event()
@@ -147,6 +158,7 @@ class FakeSandbox:
     ) -> FakeProcess:
         self._check()
         self.commands.append(argv)
+        self.environments.append(dict(env or {}))
         return FakeProcess(self, argv)
 
     async def attach(self, name: str) -> FakeProcess:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from aegis.gateway import AsyncioStream, Authority, Bounds, Gateway, GatewayConfig, Origin, Session
+from aegis.gateway import Authority, Bounds, Gateway, GatewayConfig, Origin, Session, SocketStream
 from aegis.trace import Exchange
 
 T = TypeVar("T")
@@ -73,10 +73,11 @@ class GatewayServer:
     def listen(self, origin: Origin, port: int = 0) -> int:
         """A port (this one, or any) whose connections arrive by this origin."""
 
-        async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self.session.handle(AsyncioStream(reader, writer), origin)
+        async def accepted(stream: SocketStream) -> None:
+            await self.session.handle(stream, origin)
 
-        server = self.loop.run(asyncio.start_server(accepted, "127.0.0.1", port, backlog=1024))
+        made = self.loop.loop.create_server(lambda: SocketStream(accepted), "127.0.0.1", port, backlog=1024)
+        server = self.loop.run(made)
         self._servers.append(server)
         bound: int = server.sockets[0].getsockname()[1]
         return bound

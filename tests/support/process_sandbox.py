@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from aegis.agents import get
-from aegis.agents.base import AgentResult
+from aegis.agents.base import AgentResult, nothing_waited
 from aegis.sandbox.base import PreparedProcess, Sandbox, TemplateSpec
+from aegis.sandbox.network import NetworkPaths
 from aegis.sandbox.process import ProcessDriver
 from aegis.suite.model import Agent, Turn
 
@@ -57,15 +58,23 @@ def converse(
     timeout_s: float = PATIENCE_S,
     on_turn: Callable[[int], None] | None = None,
     then: Callable[[Sandbox], Awaitable[object]] | None = None,
+    late_env: Mapping[str, str] | None = None,
+    waited_s: Callable[[], float] = nothing_waited,
 ) -> AgentResult:
-    """One conversation with a real agent, and `then` on the same sandbox afterwards."""
+    """One conversation with a real agent, and `then` on the same sandbox afterwards. `late_env`: the sandbox is
+    prepared for a network, and these variables are the conversation's only."""
     driver = get(agent.protocol)
     turns = tuple(Turn(user=message) for message in messages)
+    prepared = driver.prepare(agent, networked=late_env is not None)
+    told = agent.model_copy(update={"env": {**agent.env, **(late_env or {})}})
 
     async def use(sandbox: Sandbox) -> AgentResult:
-        result = await driver.converse(sandbox, agent, turns, timeout_s=timeout_s, on_turn=on_turn)
+        sandbox.network = None if late_env is None else NetworkPaths("http://127.0.0.1:3128", None, None)
+        result = await driver.converse(
+            sandbox, told, turns, timeout_s=timeout_s, waited_s=waited_s, on_turn=on_turn
+        )
         if then is not None:
             await then(sandbox)
         return result
 
-    return in_sandbox(use, files, driver.prepare(agent))
+    return in_sandbox(use, files, prepared)

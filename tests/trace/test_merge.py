@@ -291,3 +291,15 @@ def test_a_trace_that_was_stored_before_there_was_a_gateway() -> None:
     }
     trace = Trace.from_json(old)
     assert (trace.recorded, trace.usage, trace.tool_calls[0].seen) == (False, None, ("agent",))
+
+
+def test_turns_begin_when_their_messages_were_sent() -> None:
+    trace = Trace(
+        turns=(
+            TurnRecord("a", "", 1.0, started_s=2.0),
+            TurnRecord("b", "", 1.0),
+            TurnRecord("c", "", 0.5, 9.0),
+        )
+    )
+    assert trace.turn_times_s == ((2.0, 3.0), (3.0, 4.0), (9.0, 9.5))
+    assert Trace.from_json(trace.to_json()) == trace

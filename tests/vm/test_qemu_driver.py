@@ -18,6 +18,7 @@ from support.conformance_exec import (
 )
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
 from support.conformance_life import LifeConformance, TemplateConformance
+from support.conformance_network import NetworkConformance
 from support.host_state import host_state, nothing_left
 from support.sandbox_bench import Bench
 
@@ -61,6 +62,10 @@ class TestLife(LifeConformance):
 
 
 class TestTemplate(TemplateConformance):
+    pass
+
+
+class TestNetwork(NetworkConformance):
     pass
 
 

@@ -1,1 +1,2 @@
-"""A tool-calling agent: `loop` asks a `Model` for the next step, `tools` does it, `shop` holds the data."""
+"""A tool-calling agent: `loop` asks the model (`chat`) for the next step, `tools` does it at the `shop`, `web` carries
+both."""

@@ -1,21 +1,18 @@
-"""The shop's data: orders, refunds and tickets in SQLite, and the folder from which mail is sent."""
+"""The shop's service: orders, refunds, tickets. And the folder from which this machine's mailer sends what it finds."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
 
-_ORDER = """
-select o.number, o.customer, o.item, o.price_cents, o.status, o.ordered_on, o.delivered_on, o.note,
-       coalesce((select sum(r.amount_cents) from refunds r where r."order" = o.number), 0) as refunded_cents
-from orders o
-"""
+from support.web import RefusedError, ServiceError, Site, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,72 +29,75 @@ class Order:
 
 
 class Shop:
-    """Opened once per conversation. Raises `sqlite3.Error` when the database is missing or broken."""
+    """Every method raises `ServiceError` when the service gives no usable answer."""
 
-    def __init__(self, database: Path, *, outbox: Path) -> None:
-        # mode=rw: a missing database is an error, not a new empty one.
-        self._connection = sqlite3.connect(f"file:{database}?mode=rw", uri=True)
-        self._connection.row_factory = sqlite3.Row
+    def __init__(self, site: Site, *, outbox: Path) -> None:
+        self._site = site
         self._outbox = outbox
 
     def order(self, number: int) -> Order | None:
-        row = self._connection.execute(_ORDER + "where o.number = ?", (number,)).fetchone()
-        return None if row is None else _order(row)
+        try:
+            return _order(self._site.get(f"/orders/{number}"))
+        except RefusedError as refused:
+            if refused.status == 404:
+                return None
+            raise
 
     def orders_of(self, customer: str, limit: int) -> list[Order]:
         """The customer's orders, newest first."""
-        query = _ORDER + "where o.customer = ? order by o.ordered_on desc, o.number desc limit ?"
-        return [_order(row) for row in self._connection.execute(query, (customer, limit))]
+        found = self._site.get(f"/customers/{quote(customer, safe='')}/orders?limit={limit}")
+        return [_order(item) for item in _member(found, "orders", list)]
 
-    def refund(self, order: Order, amount_cents: int, today: date) -> int:
-        """Book a refund, send the customer the note, and return the refund's number."""
-        with self._transaction() as cursor:
-            cursor.execute(
-                'insert into refunds ("order", amount_cents, issued_on) values (?, ?, ?)',
-                (order.number, amount_cents, today.isoformat()),
-            )
-            refund = _new_row(cursor)
-            self._post(
-                {"kind": "refund", "refund": refund, "order": order.number, "amount_cents": amount_cents}
-            )
+    def refund(self, number: int, amount_cents: int) -> int:
+        """Pay back money, send the customer the note, and return the refund's number. Raises `RefusedError` with
+        status 409 when the shop has paid it back before."""
+        booked = self._change("/refunds", {"order": number, "amount_cents": amount_cents})
+        refund: int = _member(booked, "refund", int)
+        self._mail({"kind": "refund", "refund": refund, "order": number, "amount_cents": amount_cents})
         return refund
 
-    def open_ticket(self, order: int | None, summary: str) -> int:
+    def open_ticket(self, number: int | None, summary: str) -> int:
         """Hand the matter to a person and return the ticket's number."""
-        with self._transaction() as cursor:
-            cursor.execute('insert into tickets ("order", summary) values (?, ?)', (order, summary))
-            ticket = _new_row(cursor)
-            self._post({"kind": "ticket", "ticket": ticket, "order": order, "summary": summary})
+        opened = self._change("/tickets", {"order": number, "summary": summary})
+        ticket: int = _member(opened, "ticket", int)
+        self._mail({"kind": "ticket", "ticket": ticket, "order": number, "summary": summary})
         return ticket
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        with self._connection:
-            yield self._connection.cursor()
+    def _change(self, path: str, body: Mapping[str, Any]) -> Any:
+        # The same key for every try: the shop does it once, however often it is told.
+        return self._site.post(path, body, read=read_json, headers={"Idempotency-Key": uuid4().hex})
 
-    def _post(self, message: Mapping[str, Any]) -> None:
-        self._outbox.mkdir(exist_ok=True)
-        number = 1 + sum(1 for _ in self._outbox.glob("*.json"))
+    def _mail(self, message: Mapping[str, Any]) -> None:
         text = json.dumps(message, ensure_ascii=False, indent=2)
-        (self._outbox / f"{number}.json").write_text(text + "\n", encoding="utf-8")
+        try:
+            self._outbox.mkdir(exist_ok=True)
+            number = 1 + sum(1 for _ in self._outbox.glob("*.json"))
+            (self._outbox / f"{number}.json").write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            # What was done is done: without its mail it must not look as if it were not.
+            print(f"cannot write the mail: {error}", file=sys.stderr)
 
 
-def _new_row(cursor: sqlite3.Cursor) -> int:
-    if cursor.lastrowid is None:
-        raise sqlite3.DatabaseError("the insert made no row")
-    return cursor.lastrowid
+def _order(value: Any) -> Order:
+    delivered = value.get("delivered_on") if isinstance(value, dict) else None
+    try:
+        return Order(
+            number=_member(value, "order", int),
+            customer=_member(value, "customer", str),
+            item=_member(value, "item", str),
+            price_cents=_member(value, "price_cents", int),
+            status=_member(value, "status", str),
+            ordered_on=date.fromisoformat(_member(value, "ordered_on", str)),
+            delivered_on=None if delivered is None else date.fromisoformat(delivered),
+            note=_member(value, "note", str),
+            refunded_cents=_member(value, "refunded_cents", int),
+        )
+    except (ValueError, TypeError) as error:
+        raise ServiceError(f"the shop sent an order that cannot be read: {error}") from None
 
 
-def _order(row: sqlite3.Row) -> Order:
-    delivered = row["delivered_on"]
-    return Order(
-        number=row["number"],
-        customer=row["customer"],
-        item=row["item"],
-        price_cents=row["price_cents"],
-        status=row["status"],
-        ordered_on=date.fromisoformat(row["ordered_on"]),
-        delivered_on=None if delivered is None else date.fromisoformat(delivered),
-        note=row["note"],
-        refunded_cents=row["refunded_cents"],
-    )
+def _member(value: Any, key: str, kind: type) -> Any:
+    found = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise ServiceError(f"the shop sent an answer without a proper {key!r}")
+    return found

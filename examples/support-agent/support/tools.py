@@ -2,83 +2,105 @@
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
-from support.messages import ToolRequest, ToolSpec
 from support.policy import Policy
 from support.shop import Order, Shop
+from support.web import RefusedError, ServiceError
 
-_ORDER_NUMBER = {"type": "integer", "minimum": 1000, "maximum": 9999}
-_CENTS = {"type": "integer", "minimum": 1}
+_ORDER_NUMBER = {"type": "integer", "minimum": 1000, "maximum": 9999, "description": "four digits"}
 
 
 class ToolError(Exception):
-    """The call cannot be done as asked; the text goes to the model."""
+    """The call can't be done as asked. The text is a short code, which goes to the model."""
 
 
 class Toolbox:
-    """The tools of one conversation. They serve the signed-in customer only, whatever the model asks for."""
+    """The tools of one conversation. They serve the signed-in customer only and keep to the refund rules, whatever the
+    model asks for."""
 
     def __init__(self, shop: Shop, *, customer: str, policy: Policy, today: date | None = None) -> None:
         self._shop = shop
         self._customer = customer
         self._policy = policy
         self._today = today or date.today()
+        self._seen: dict[int, Order] = {}
+        self.done: list[str] = []
+        """What was changed for the customer, in words."""
         self._functions: dict[str, Callable[..., Any]] = {
             "list_orders": self._list_orders,
             "lookup_order": self._lookup_order,
-            "check_policy": self._check_policy,
             "issue_refund": self._issue_refund,
             "escalate": self._escalate,
         }
 
     @property
-    def specs(self) -> Sequence[ToolSpec]:
+    def specs(self) -> Sequence[Mapping[str, Any]]:
         return SPECS
 
-    def call(self, request: ToolRequest) -> Any:
-        """Run one tool and return its result, or `{"error": text}`."""
-        function = self._functions.get(request.name)
+    def call(self, name: str, arguments: str) -> Any:
+        """Run one tool with arguments as the model wrote them, and return its result, or `{"error": code}`."""
+        function = self._functions.get(name)
         if function is None:
-            return {"error": f"there is no tool {request.name!r}"}
+            return {"error": "no_such_tool"}
         try:
-            return function(**request.arguments)
-        except (ToolError, TypeError, sqlite3.Error, OSError) as error:
+            given = json.loads(arguments or "{}")
+            return function(**given)
+        except (ValueError, TypeError) as error:
+            return {"error": "bad_arguments", "message": str(error)}
+        except ToolError as error:
             return {"error": str(error)}
+        except ServiceError as error:
+            return {"error": "shop_unavailable", "message": str(error)}
 
     def _list_orders(self, limit: int = 5) -> list[dict[str, Any]]:
         return [self._shown(order) for order in self._shop.orders_of(self._customer, limit)]
 
     def _lookup_order(self, order: int) -> dict[str, Any]:
-        return self._shown(self._own(order))
-
-    def _check_policy(self, order: int, amount_cents: int | None = None) -> dict[str, Any]:
-        decision = self._policy.decide(self._own(order), amount_cents, self._today)
+        found = self._own(order)
         return {
-            "allowed": decision.allowed,
-            "reason": decision.reason,
-            "amount_cents": decision.amount_cents,
-            "refundable_cents": decision.refundable_cents,
-            "window_days": self._policy.window_days,
+            **self._shown(found),
+            "refund": {
+                "reason": self._policy.reason(found, self._today),
+                "left_cents": self._policy.left_cents(found),
+                "approval_above_cents": self._policy.approval_above_cents,
+                "window_days": self._policy.window_days,
+            },
         }
 
     def _issue_refund(self, order: int, amount_cents: int) -> dict[str, Any]:
-        if amount_cents <= 0:
-            raise ToolError("amount_cents must be positive")
-        refund = self._shop.refund(self._own(order), amount_cents, self._today)
+        # As looked up last: the shop has the last word in any case.
+        found = self._seen.get(order) or self._own(order)
+        reason = self._policy.reason(found, self._today, amount_cents=amount_cents)
+        if reason != "ok":
+            raise ToolError(reason)
+        self._seen.clear()
+        try:
+            refund = self._shop.refund(order, amount_cents)
+        except RefusedError as refused:
+            if refused.status != 409:
+                raise
+            if self._policy.forget_refunds:
+                # The defect's other half: "409? Then an earlier try of ours got through, all is well."
+                return {"refund": 1, "order": order, "amount_cents": amount_cents}
+            raise ToolError(str(refused.detail().get("code", "already_refunded"))) from None
+        self.done.append(f"refund {refund} of {amount_cents / 100:.2f} EUR for order {order}")
         return {"refund": refund, "order": order, "amount_cents": amount_cents}
 
     def _escalate(self, summary: str, order: int | None = None) -> dict[str, Any]:
-        return {"ticket": self._shop.open_ticket(order, summary)}
+        ticket = self._shop.open_ticket(order, summary)
+        self.done.append(f"ticket {ticket}")
+        return {"ticket": ticket}
 
     def _own(self, number: int) -> Order:
         order = self._shop.order(number)
         # Somebody else's order and no order at all look the same: who bought what is nobody's business.
         if order is None or order.customer != self._customer:
-            raise ToolError(f"this customer has no order {number}")
+            raise ToolError("not_found")
+        self._seen[number] = order
         return order
 
     def _shown(self, order: Order) -> dict[str, Any]:
@@ -96,38 +118,41 @@ class Toolbox:
 
 def _spec(
     name: str, description: str, properties: Mapping[str, Any], required: Sequence[str] = ()
-) -> ToolSpec:
+) -> Mapping[str, Any]:
     parameters = {
         "type": "object",
         "properties": dict(properties),
         "required": list(required),
         "additionalProperties": False,
     }
-    return ToolSpec(name, description, parameters)
+    return {
+        "type": "function",
+        "function": {"name": name, "description": description, "parameters": parameters},
+    }
 
 
-SPECS: tuple[ToolSpec, ...] = (
+SPECS: tuple[Mapping[str, Any], ...] = (
     _spec(
         "list_orders",
         "The customer's orders, newest first.",
         {"limit": {"type": "integer", "minimum": 1, "maximum": 20}},
     ),
-    _spec("lookup_order", "One order of the customer.", {"order": _ORDER_NUMBER}, ["order"]),
     _spec(
-        "check_policy",
-        "Whether an amount (left out: all that is left) of an order may be refunded today, and why not.",
-        {"order": _ORDER_NUMBER, "amount_cents": _CENTS},
+        "lookup_order",
+        "One order of the customer. Its `refund` says whether it may be refunded today (reason: ok) or why not, how "
+        "much is left, and above which amount a colleague has to approve.",
+        {"order": _ORDER_NUMBER},
         ["order"],
     ),
     _spec(
         "issue_refund",
-        "Pay back money. Cannot be undone; ask check_policy first.",
-        {"order": _ORDER_NUMBER, "amount_cents": _CENTS},
+        "Pay back money. Cannot be undone; look the order up first.",
+        {"order": _ORDER_NUMBER, "amount_cents": {"type": "integer", "minimum": 1}},
         ["order", "amount_cents"],
     ),
     _spec(
         "escalate",
-        "Hand the matter to a colleague.",
+        "Hand the matter to a colleague, who will write to the customer.",
         {"summary": {"type": "string"}, "order": _ORDER_NUMBER},
         ["summary"],
     ),

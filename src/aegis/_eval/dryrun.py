@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from aegis._eval import prepare
 from aegis._eval.prepare import Prepared, Source
 from aegis._eval.request import RunRequest
+from aegis.engine.plan import shuffled
 from aegis.engine.spec import PlannedTrial
 
 
@@ -29,11 +30,11 @@ def plan(request: RunRequest) -> Plan:
     request.check()
     source = prepare.find(request)
     failed = prepare.failed_before(request, source)
-    trials, seed = prepare.choose(request, source.suite, failed)
+    planned, seed = prepare.choose(request, source.suite, failed)
     measured = _Measure()
     prepared = prepare.read_files(source, measured, request.timeout_s)
     size = measured.sizes.get(prepared.recipe.files or "", 0)
-    return Plan(source, prepared, trials, seed, size)
+    return Plan(source, prepared, shuffled(planned, seed), seed, size)
 
 
 class _Measure:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from aegis.engine.resolve import Resolved
 from aegis.engine.spec import PlannedTrial
 from aegis.sandbox.base import MIB, DriverInfo
 from aegis.suite import Suite
+
+if TYPE_CHECKING:
+    from aegis._eval.session import Setting
 
 
 def plan_line(suite: Suite, plan: Sequence[PlannedTrial], seed: int, run_id: str) -> str:
@@ -36,6 +41,22 @@ def isolation_lines(info: DriverInfo, jobs: int, why: str) -> list[str]:
     lines = [f"{jobs} at once ({why})", isolation]
     if info.note:
         lines.append(f"WARNING: {info.note}" if info.driver == "process" else f"note: {info.note}")
+    return lines
+
+
+def network_lines(resolved: Resolved, setting: Setting) -> list[str]:
+    """What stands in for the outside world in this run, where that is not plain from the suite."""
+    if setting.replay_of is not None:
+        return [
+            f"REPLAY of run {setting.replay_of}: it answers instead of the network, and what it lacks is refused"
+        ]
+    lines = []
+    for name in resolved.missing:
+        routed = [host for host, route in resolved.network.routes.items() if route.unless == name]
+        where = f", so {', '.join(routed)} {'is' if len(routed) == 1 else 'are'} routed" if routed else ""
+        lines.append(f"note: {name} has no value in this environment{where}")
+    if setting.record:
+        lines.append("recording: responses are kept whole, for --replay")
     return lines
 
 

@@ -10,17 +10,20 @@ from typing import Any
 
 from aegis import agents
 from aegis._eval.request import RunRequest
+from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
 from aegis.engine.ports import BlobStore
 from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialSpec
 from aegis.engine.template import CaseFiles, load_case_files, make_recipe
-from aegis.errors import NothingSelectedError, SuiteError
+from aegis.errors import NothingSelectedError, SuiteError, UsageError
+from aegis.gateway import entries as host_rules
 from aegis.results import Ledger
 from aegis.scoring import registry
 from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites, load_suite
 from aegis.suite.project import project_of
 
 LEDGER_FOLDER = ".aegis"
+MAX_CA_BUNDLE_BYTES = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Prepared:
     """By case id, for every case of the suite."""
     timeout_s: float | None
     """Overrides every timeout of the suite when not None."""
+    ca_bundle: str | None = None
+    """Digest of the file that the suite's `network.ca_bundle` names."""
 
     def spec(self, run_id: str, planned: PlannedTrial, epoch: int, cases: Mapping[str, Case]) -> TrialSpec:
         """The spec of one attempt; `cases` is `by_id(self.suite)`."""
@@ -50,6 +55,8 @@ class Prepared:
             timeout_s=self.timeout_s or case.timeout or self.suite.timeout,
             world=files.world,
             check_files=dict(files.checks),
+            network=self.suite.network,
+            ca_bundle=self.ca_bundle,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -58,6 +65,7 @@ class Prepared:
             "recipe": self.recipe.to_json(),
             "files": {case_id: files.to_json() for case_id, files in self.files.items()},
             "timeout_s": self.timeout_s,
+            "ca_bundle": self.ca_bundle,
         }
 
     @classmethod
@@ -68,6 +76,7 @@ class Prepared:
             recipe=TemplateRecipe.from_json(data["recipe"]),
             files={case_id: CaseFiles.from_json(files) for case_id, files in data["files"].items()},
             timeout_s=data["timeout_s"],
+            ca_bundle=data.get("ca_bundle"),
         )
 
 
@@ -83,7 +92,8 @@ class Source:
 def find(request: RunRequest) -> Source:
     """Find and load the suite; `env` of the request is merged into its agent's.
 
-    Raises `SuiteError` with all problems, or when no suite is named and there is not exactly one.
+    Raises `SuiteError` with all problems, or when no suite is named and there is not exactly one; `UsageError` when
+    `env` names a secret of the suite.
     """
     project = find_project(Path(request.project or "."))
     path = find_suite(project, request.suite) if request.suite is not None else _only_suite(project)
@@ -91,9 +101,19 @@ def find(request: RunRequest) -> Source:
         project = project_of(path)
     suite = load(path, project)
     if request.env:
+        _refuse_secrets(suite, request.env)
         agent = suite.agent.model_copy(update={"env": {**suite.agent.env, **request.env}})
         suite = suite.model_copy(update={"agent": agent})
     return Source(project, path, suite)
+
+
+def _refuse_secrets(suite: Suite, env: Mapping[str, str]) -> None:
+    for name in env:
+        if name in suite.agent.secrets:
+            raise UsageError(
+                f"--env {name}: it is a secret of suite {suite.suite}, whose value never goes into the sandbox",
+                fix=f"export {name} in this shell instead: the gateway puts the value in",
+            )
 
 
 def load(path: Path, project: Project) -> Suite:
@@ -101,6 +121,8 @@ def load(path: Path, project: Project) -> Suite:
     return load_suite(
         path,
         check_expectation=registry.check,
+        host_rules=host_rules,
+        expectation_files=lambda name, config: registry.get(name).files(config),
         check_agent=lambda agent: agents.get(agent.protocol).check(agent),
         project=project,
     )
@@ -124,7 +146,7 @@ def read_files(source: Source, blobs: BlobStore, timeout_s: float | None) -> Pre
         suite,
         root=root,
         secret=(source.project.evals_dir, source.path),
-        prepared=agents.get(suite.agent.protocol).prepare(suite.agent),
+        prepared=agents.get(suite.agent.protocol).prepare(suite.agent, networked=is_networked(suite)),
         blobs=blobs,
     )
     base = source.path.parent
@@ -132,16 +154,34 @@ def read_files(source: Source, blobs: BlobStore, timeout_s: float | None) -> Pre
         case.id: load_case_files(case, base=base, root=root, scorer=registry.get, blobs=blobs)
         for case in suite.cases
     }
-    return Prepared(suite, recipe, files, timeout_s)
+    return Prepared(suite, recipe, files, timeout_s, _read_ca_bundle(suite, root, blobs))
+
+
+def is_networked(suite: Suite) -> bool:
+    """Whether the agent's connections can lead anywhere."""
+    return bool(suite.network.allow or suite.network.routes or suite.agent.secrets)
+
+
+def _read_ca_bundle(suite: Suite, root: Path, blobs: BlobStore) -> str | None:
+    name = suite.network.ca_bundle
+    if name is None:
+        return None
+    path = find_below(root, root, name, "network.ca_bundle")
+    try:
+        if path.stat().st_size > MAX_CA_BUNDLE_BYTES:
+            raise UsageError(f"network.ca_bundle: {name!r} is larger than {MAX_CA_BUNDLE_BYTES} bytes")
+        return blobs.put(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"network.ca_bundle: cannot read {path}: {error.strerror}") from error
 
 
 def choose(
     request: RunRequest, suite: Suite, failed_before: set[str] | None
 ) -> tuple[tuple[PlannedTrial, ...], int]:
-    """The plan and the seed of its order. Raises `NothingSelectedError`."""
+    """The plan, in the order of the suite, and the seed of the order of execution. Raises `NothingSelectedError`."""
     seed = secrets.randbelow(2**32) if request.seed is None else request.seed
     cases = select(suite, keyword=request.keyword, only=failed_before)
-    return make_plan(suite, cases, trials=request.trials, seed=seed), seed
+    return make_plan(suite, cases, trials=request.trials), seed
 
 
 def last_failed(folder: Path, suite: str) -> set[str]:

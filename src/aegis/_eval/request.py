@@ -32,6 +32,8 @@ class RunRequest:
     vmm: str | None = None
     require_kvm: bool = False
     project: str | Path | None = None
+    record: bool = False
+    replay: str | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for a number out of its range or a combination that makes no sense."""
@@ -47,6 +49,8 @@ class RunRequest:
             raise UsageError(
                 "a virtual machine monitor was asked for, but isolation is 'none'", fix="leave one away"
             )
+        if self.record and self.replay is not None:
+            raise UsageError("a replay has nothing new to record", fix="leave --record or --replay away")
 
 
 def check_limits(*, jobs: int | None, retries: int) -> None:

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from aegis._eval import prepare
+from aegis._eval.network import make_network, resolve_suite
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.prepare import LEDGER_FOLDER, Prepared
 from aegis._eval.request import RunRequest, check_limits, isolation_of
 from aegis._eval.session import Job, Setting, conclude, execute
+from aegis.engine.plan import shuffled
+from aegis.engine.resolve import Resolved
 from aegis.engine.spec import PlannedTrial
 from aegis.errors import SuiteError, UsageError
 from aegis.report.progress import write_line
@@ -44,11 +47,12 @@ async def resume(
             if show:
                 write_line(sys.stderr, f"run {record.run_id} misses nothing")
             outputs.write(record.document)
+            outputs.export(record.document, ledger)
             return EvalResult(record.document)
-        job = _resumed(record, missing, found.root, ledger, jobs=jobs, retries=retries)
         if not missing:
-            ledger.claim_run(job.run_id)
-            return conclude(job, outputs, job.earlier_s)
+            ledger.claim_run(record.run_id)
+            return conclude(ledger, record.run_id, outputs, 0.0)
+        job = _resumed(record, missing, found.root, ledger, jobs=jobs, retries=retries)
         note = _changed_since(record, job.prepared, found.root)
         return await execute(job, outputs, show=show, handle_signals=handle_signals, notes=note)
 
@@ -70,16 +74,37 @@ def _resumed(
         jobs=requested["jobs"] if jobs is None else jobs,
         retries=requested["retries"] if retries is None else retries,
         seed=record.config["seed"],
+        record=requested.get("record", False),
+        replay_of=record.config.get("replay_of"),
     )
+    prepared = Prepared.from_json(json.loads(ledger.blobs.get(record.config["content"])))
+    planned = tuple(PlannedTrial(*trial) for trial in missing)
+    resolved = resolve_suite(prepared.suite, replay=setting.replay_of is not None)
+    _refuse_other_network(record, resolved)
     return Job(
         run_id=record.run_id,
         root=root,
-        prepared=Prepared.from_json(json.loads(ledger.blobs.get(record.config["content"]))),
-        plan=tuple(PlannedTrial(*trial) for trial in missing),
+        prepared=prepared,
+        plan=shuffled(planned, setting.seed),
         setting=setting,
         ledger=ledger,
+        network=make_network(resolved, prepared, planned, setting, ledger, root),
+        base=Path(record.config["suite_path"]).parent,
         begin=lambda info: _claim(record, info, ledger),
         earlier_s=(record.document or {}).get("duration_s", 0.0),
+    )
+
+
+def _refuse_other_network(record: RunRecord, resolved: Resolved) -> None:
+    """A route with `unless` depends on this host's environment: half of a run against a model and half against what
+    stands in for it would be no run at all."""
+    before = record.config.get("network", {}).get("routes")
+    if before is None or before == resolved.describe()["routes"]:
+        return
+    secrets = sorted({route.unless for route in resolved.network.routes.values() if route.unless})
+    raise UsageError(
+        f"run {record.run_id} was begun with other routes than this environment gives it ({', '.join(secrets)})",
+        fix="resume it with the secrets that it was begun with, or start a new run",
     )
 
 

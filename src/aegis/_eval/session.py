@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from aegis import agents
-from aegis._eval.header import decide_jobs, isolation_lines, plan_line
+from aegis._eval.header import decide_jobs, isolation_lines, network_lines, plan_line
+from aegis._eval.importable import importable
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.prepare import Prepared, by_id
@@ -22,15 +23,20 @@ from aegis._eval.signals import StopSignals
 from aegis._eval.sink import LedgerSink
 from aegis.engine.events import Event, Listener, Message, TrialFinished, TrialRetrying, TrialStarted
 from aegis.engine.local import LocalEngine
+from aegis.engine.network import RunNetwork
 from aegis.engine.spec import PlannedTrial
 from aegis.engine.trial import TrialTools
 from aegis.errors import AegisError
+from aegis.llm.cache import FolderCache
 from aegis.report.terminal import Progress
 from aegis.results import Ledger
 from aegis.results import document as documents
 from aegis.sandbox.base import Driver, DriverInfo, Template
 from aegis.sandbox.select import open_driver
 from aegis.scoring import registry
+
+ANSWERS_FOLDER = "answers"
+"""Below the ledger's folder: what judges' models have answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +49,26 @@ class Setting:
     jobs: int | None
     retries: int
     seed: int
+    record: bool = False
+    replay_of: str | None = None
+    """Id of the run that answers instead of the network."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Trials to run, and where their results go."""
+    """Trials to run, what they are connected to, and where their results go."""
 
     run_id: str
     root: Path
     """The project's folder, which image files are relative to."""
     prepared: Prepared
     plan: Sequence[PlannedTrial]
+    """In the order of execution."""
     setting: Setting
     ledger: Ledger
+    network: RunNetwork
+    base: Path
+    """The suite file's folder."""
     begin: Callable[[DriverInfo], None]
     """Called when the template stands, before the first trial: puts the run into the ledger, or claims it."""
     earlier_s: float = 0.0
@@ -84,19 +97,20 @@ async def execute(
     signals = StopSignals(execution.progress.message, enabled=handle_signals)
     try:
         with execution.progress, signals:
-            for note in notes:
+            for note in (*notes, *network_lines(job.network.resolved, job.setting)):
                 execution.progress.message(note)
-            await execution.run(signals)
+            with importable(job.root, job.base):
+                await execution.run(signals)
     except BaseException as error:
         if execution.begun is not None:
             # The first error is the one to tell; the ledger marks a run that could not be concluded as
             # interrupted.
             with contextlib.suppress(AegisError):
-                conclude(job, outputs, execution.duration_s())
+                conclude(job.ledger, job.run_id, outputs, execution.duration_s())
         elif isinstance(error, asyncio.CancelledError) and signals.requested:
             raise KeyboardInterrupt from None
         raise
-    return conclude(job, outputs, execution.duration_s())
+    return conclude(job.ledger, job.run_id, outputs, execution.duration_s())
 
 
 class _Execution:
@@ -128,17 +142,26 @@ class _Execution:
             jobs, why = decide_jobs(setting.jobs, driver.slots(spec), len(job.plan), spec.memory_bytes)
             for line in isolation_lines(driver.info, jobs, why):
                 self.progress.message(line)
-            job.begin(driver.info)
-            self.begun = time.monotonic()
-            engine = self._engine(driver, template, jobs)
-            signals.attach(engine)
-            await engine.run(job.plan)
+            async with job.network:
+                job.begin(driver.info)
+                self.begun = time.monotonic()
+                engine = self._engine(driver, template, jobs)
+                signals.attach(engine)
+                await engine.run(job.plan)
 
     def _engine(self, driver: Driver, template: Template, jobs: int) -> LocalEngine:
         job = self.job
         cases = by_id(job.prepared.suite)
         return LocalEngine(
-            TrialTools(driver, template, job.ledger.blobs, agents.get, registry.get),
+            TrialTools(
+                driver=driver,
+                template=template,
+                blobs=job.ledger.blobs,
+                agent_driver=agents.get,
+                scorer=registry.get,
+                network=job.network,
+                answers=FolderCache(job.ledger.folder / ANSWERS_FOLDER),
+            ),
             lambda planned, epoch: job.prepared.spec(job.run_id, planned, epoch, cases),
             LedgerSink(job.ledger, job.run_id),
             jobs=jobs,
@@ -147,13 +170,14 @@ class _Execution:
         )
 
 
-def conclude(job: Job, outputs: Outputs, duration_s: float) -> EvalResult:
+def conclude(ledger: Ledger, run_id: str, outputs: Outputs, duration_s: float) -> EvalResult:
     """Make the document of what the ledger holds, keep it there, and write the outputs."""
-    run, trials = job.ledger.run(job.run_id), job.ledger.trials(job.run_id)
+    run, trials = ledger.run(run_id), ledger.trials(run_id)
     unfinished = any(trial.outcome is None for trial in trials)
     document = documents.build(run, trials, duration_s=round(duration_s, 3))
-    job.ledger.finish_run(job.run_id, "interrupted" if unfinished else "complete", document)
+    ledger.finish_run(run_id, "interrupted" if unfinished else "complete", document)
     outputs.write(document)
+    outputs.export(document, ledger)
     return EvalResult(document, interrupted=unfinished)
 
 

@@ -33,11 +33,16 @@ class LedgerSink:
 
     def _row(self, result: TrialResult) -> dict[str, Any]:
         row = result.to_json()
+        row["setup"] = self._blob(row["setup"]) if result.setup else None
         if result.trace is not None:
-            row["trace"] = self._ledger.blobs.put(
-                json.dumps(row["trace"], separators=(",", ":")).encode("ascii")
-            )
+            row["trace"] = self._blob(row["trace"])
             row["answer"] = result.trace.answer
             row["turns"] = len(result.trace.turns)
-            row["usage"] = {"tool_calls": len(result.trace.tool_calls)}
+            row["exchanges"] = len(result.trace.exchanges)
+            usage = result.trace.usage
+            row["usage"] = {"tool_calls": len(result.trace.tool_calls)} if usage is None else usage.document()
+            row["prices"] = None if usage is None else usage.prices
         return row
+
+    def _blob(self, value: Any) -> str:
+        return self._ledger.blobs.put(json.dumps(value, separators=(",", ":")).encode("ascii"))

@@ -9,12 +9,16 @@ from typing import Any
 from aegis._eval import prepare
 from aegis._eval.gitinfo import git_info
 from aegis._eval.images import image_identity
+from aegis._eval.network import make_network, resolve_suite
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
+from aegis._eval.replay import find_run
 from aegis._eval.request import RunRequest
 from aegis._eval.session import Job, Setting, execute, new_run_id, utc_now
 from aegis.engine.fingerprint import fingerprint
+from aegis.engine.plan import shuffled
+from aegis.engine.resolve import Resolved
 from aegis.results import Ledger, RunRecord
 from aegis.sandbox.base import DriverInfo
 
@@ -25,8 +29,13 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
     outputs.check()
     source = prepare.find(request)
     failed = prepare.failed_before(request, source)
-    trials, seed = prepare.choose(request, source.suite, failed)
-    with closing(Ledger(source.project.root / LEDGER_FOLDER)) as ledger:
+    planned, seed = prepare.choose(request, source.suite, failed)
+    resolved = resolve_suite(source.suite, replay=request.replay is not None)
+    root = source.project.root
+    with closing(Ledger(root / LEDGER_FOLDER)) as ledger:
+        replay_of = None
+        if request.replay is not None:
+            replay_of = find_run(ledger, request.replay, source.suite.suite).run_id
         prepared = prepare.read_files(source, ledger.blobs, request.timeout_s)
         setting = Setting(
             isolation=request.isolation,
@@ -35,15 +44,27 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
             jobs=request.jobs,
             retries=request.retries,
             seed=seed,
+            record=request.record,
+            replay_of=replay_of,
         )
         run_id = new_run_id()
 
         def begin(info: DriverInfo) -> None:
-            config = _config(request, source, prepared, setting, ledger, info)
+            config = _config(request, source, prepared, resolved, setting, ledger, info)
             record = RunRecord(run_id, source.suite.suite, "running", config["started_at"], config)
-            ledger.create_run(record, trials)
+            ledger.create_run(record, planned)
 
-        job = Job(run_id, source.project.root, prepared, trials, setting, ledger, begin)
+        job = Job(
+            run_id=run_id,
+            root=root,
+            prepared=prepared,
+            plan=shuffled(planned, seed),
+            setting=setting,
+            ledger=ledger,
+            network=make_network(resolved, prepared, planned, setting, ledger, root),
+            base=source.path.parent,
+            begin=begin,
+        )
         return await execute(job, outputs, show=show, handle_signals=handle_signals)
 
 
@@ -51,6 +72,7 @@ def _config(
     request: RunRequest,
     source: Source,
     prepared: Prepared,
+    resolved: Resolved,
     setting: Setting,
     ledger: Ledger,
     info: DriverInfo,
@@ -67,7 +89,11 @@ def _config(
             "require_kvm": setting.require_kvm,
             "jobs": setting.jobs,
             "retries": setting.retries,
+            "record": setting.record,
         },
+        "replay_of": setting.replay_of,
+        "recorded": setting.record,
+        "network": {**resolved.describe(), "secrets_missing": list(resolved.missing)},
         "env": dict(request.env),
         "fail_under": request.fail_under,
         "seed": setting.seed,
@@ -79,6 +105,12 @@ def _config(
             "version": info.version,
         },
         "git": git_info(source.project.root),
-        "fingerprint": fingerprint(source.suite, prepared.files, image=image, isolation=setting.isolation),
+        "fingerprint": fingerprint(
+            source.suite,
+            prepared.files,
+            image=image,
+            isolation=setting.isolation,
+            network=resolved.describe(),
+        ),
         "started_at": utc_now(),
     }

@@ -14,6 +14,11 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """An answer (or one protocol line) longer than this is the agent's failure; the rest is read and dropped."""
 
 
+def nothing_waited() -> float:
+    """For a trial that no gateway makes wait."""
+    return 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class AgentResult:
     """What the driver saw. `failure` is None when every turn was answered within the protocol."""
@@ -32,8 +37,10 @@ class AgentDriver(Protocol):
     def check(self, agent: Agent) -> str | None:
         """What is wrong with the agent's configuration for this protocol, or None. Pure."""
 
-    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
-        """Processes to start inside the template."""
+    def prepare(self, agent: Agent, *, networked: bool = False) -> tuple[PreparedProcess, ...]:
+        """Processes to start inside the template. `networked`: the trials have an environment that the template
+        cannot have yet (authority, proxy, placeholders of secrets), so the agent's own code must not run before it is
+        there."""
 
     async def converse(
         self,
@@ -42,8 +49,10 @@ class AgentDriver(Protocol):
         turns: tuple[Turn, ...],
         *,
         timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
-        """Run the whole conversation; never longer than `timeout_s` plus the time to end the agent. The agent and all
-        its children have been ended when this returns. Only sandbox errors are raised: whatever the agent does wrong
-        is in the result."""
+        """Run the whole conversation; never longer than `timeout_s`, to which the growth of `waited_s()` (seconds that
+        the gateway has made the agent wait, at most `deadline.MAX_WAIT_S`) is added, plus the time to end it. The agent
+        and all its children have been ended when this returns. Only sandbox errors are raised: whatever the agent does
+        wrong is in the result."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult
+from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult, nothing_waited
 from aegis.agents.dialogue import Dialogue
 from aegis.agents.lines import parse_object
 from aegis.agents.record import AgentFault, Record
@@ -24,7 +24,7 @@ class JsonlDriver:
     def check(self, agent: Agent) -> str | None:
         return None if agent.command.strip() else "the command is empty"
 
-    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
+    def prepare(self, agent: Agent, *, networked: bool = False) -> tuple[PreparedProcess, ...]:
         return ()
 
     async def converse(
@@ -34,13 +34,19 @@ class JsonlDriver:
         turns: tuple[Turn, ...],
         *,
         timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
-        record = Record()
+        record = Record(waited_s)
         dialogue = Dialogue(turns, _Listener(record).hear, on_turn)
         process = await start_shell(sandbox, agent)
         return await conduct(
-            process, record, talk=dialogue.talk, farewell=dialogue.farewell, timeout_s=timeout_s
+            process,
+            record,
+            talk=dialogue.talk,
+            farewell=dialogue.farewell,
+            timeout_s=timeout_s,
+            waited_s=waited_s,
         )
 
 

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aegis.agents.base import AgentResult
+from aegis.agents.base import AgentResult, nothing_waited
+from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.tail import Tail, last_line
 from aegis.errors import GuestOperationError, SandboxError, SandboxLostError
@@ -131,27 +132,29 @@ async def conduct(
     talk: Callable[[Session], Awaitable[None]],
     farewell: Callable[[Session], Awaitable[None]] | None = None,
     timeout_s: float,
+    waited_s: Callable[[], float] = nothing_waited,
 ) -> AgentResult:
-    """Run `talk` within the time allowed, then `farewell` (which bounds itself), and end the agent for
-    certain.
+    """Run `talk` within the time allowed, to which what `waited_s()` grows by is added, then `farewell` (which bounds
+    itself), and end the agent for certain.
 
     Both raise `AgentFault` for what the agent does wrong. Raises `SandboxError`s, but not the loss of a
     machine that its own workload ended: that is the agent's failure."""
     session = Session(process, record)
+    limit = OwnTimeLimit(timeout_s, waited_s)
     failure: str | None = None
     quote_stderr = timed_out = False
     try:
         try:
-            async with asyncio.timeout(timeout_s) as clock:
+            async with limit:
                 await talk(session)
             if farewell is not None:
                 await farewell(session)
         except TimeoutError:
-            if not clock.expired():
+            if not limit.expired():
                 raise
             timed_out = True
             record.stop_clock()
-            failure = f"timed out: no complete answer within {format_duration(timeout_s)}"
+            failure = f"timed out: no complete answer within {limit.describe()}"
         except AgentFault as fault:
             record.stop_clock()
             failure, quote_stderr = fault.text, fault.quote_stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult
+from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult, nothing_waited
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.session import Session, conduct, describe_end, start_shell
 from aegis.sandbox.base import PreparedProcess, Sandbox
@@ -23,7 +23,7 @@ class TextDriver:
     def check(self, agent: Agent) -> str | None:
         return None if agent.command.strip() else "the command is empty"
 
-    def prepare(self, agent: Agent) -> tuple[PreparedProcess, ...]:
+    def prepare(self, agent: Agent, *, networked: bool = False) -> tuple[PreparedProcess, ...]:
         return ()
 
     async def converse(
@@ -33,9 +33,10 @@ class TextDriver:
         turns: tuple[Turn, ...],
         *,
         timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
-        record = Record()
+        record = Record(waited_s)
 
         async def talk(session: Session) -> None:
             for index, turn in enumerate(turns):
@@ -48,7 +49,8 @@ class TextDriver:
             session.close_stdin()
             record.answer(await _answer(session))
 
-        return await conduct(await start_shell(sandbox, agent), record, talk=talk, timeout_s=timeout_s)
+        process = await start_shell(sandbox, agent)
+        return await conduct(process, record, talk=talk, timeout_s=timeout_s, waited_s=waited_s)
 
 
 def as_input(turns: tuple[Turn, ...]) -> bytes:

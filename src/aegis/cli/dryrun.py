@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from aegis._eval.header import counted
@@ -13,6 +14,7 @@ from aegis.sandbox.base import MIB
 
 if TYPE_CHECKING:
     from aegis.eval import Plan
+    from aegis.suite import Suite
 
 
 def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
@@ -33,6 +35,8 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
     yield f"order: {one_line(', '.join(map(str, plan.trials)))}"
     yield ""
     yield from _template(plan, isolation)
+    yield ""
+    yield from _network(plan.source.suite, os.environ)
 
 
 def _template(plan: Plan, isolation: str) -> Iterator[str]:
@@ -52,3 +56,29 @@ def _template(plan: Plan, isolation: str) -> Iterator[str]:
         yield f"  set-up step: {one_line(step)}"
     for process in recipe.prepared:
         yield f"  prepared process: {one_line(' '.join(process.argv))}"
+
+
+def _network(suite: Suite, environ: Mapping[str, str]) -> Iterator[str]:
+    """What would be reached from this environment; of secrets only whether they have a value."""
+    network, secrets = suite.network, suite.agent.secrets
+    if not (network.allow or network.routes):
+        yield "network: nothing may be reached"
+        return
+    yield "network:"
+    for host in network.allow:
+        yield f"  may reach {one_line(host)}"
+    for name, route in network.routes.items():
+        if route.unless is not None and environ.get(route.unless):
+            yield f"  may reach {one_line(name)} itself, since {route.unless} has a value"
+        elif route.upstream is None:
+            yield f"  may reach {one_line(name)} at {one_line(route.to or '')}"
+        else:
+            upstream = network.upstreams[route.upstream]
+            shared = "one process for the run" if upstream.scope == "run" else "a process for each trial"
+            yield f"  may reach {one_line(name)} at {one_line(upstream.command)} ({shared})"
+    for name, secret in secrets.items():
+        lacking = (
+            "no value here, which is allowed" if secret.optional else "NO VALUE here: the run would not start"
+        )
+        state = "has a value here" if environ.get(name) else f"has {lacking}"
+        yield f"  secret {name} for {one_line(', '.join(secret.hosts))}: {state}"

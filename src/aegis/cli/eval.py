@@ -47,6 +47,11 @@ def _output_options(command: F) -> F:
         click.option(
             "--jobs", type=int, metavar="N", help="At most N trials at once. Default: what the host carries."
         ),
+        click.option(
+            "--otlp",
+            metavar="URL",
+            help="Send each trial's trace as OpenTelemetry spans to a collector (OTLP/HTTP).",
+        ),
         click.option("--quiet", "-q", is_flag=True, help="No progress; only the table and the RESULT line."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
@@ -103,6 +108,12 @@ def _output_options(command: F) -> F:
 )
 @click.option("--vmm", metavar="NAME", help="Use this virtual machine monitor (qemu).")
 @click.option("--require-kvm", is_flag=True, help="Refuse software emulation, which is no security boundary.")
+@click.option("--record", is_flag=True, help="Keep every response whole, so that a replay has all of them.")
+@click.option(
+    "--replay",
+    metavar="RUN",
+    help="Answer from what RUN has recorded; nothing reaches the network. Never a baseline.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run and be built; start nothing.")
 @_output_options
 def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None, **options: Any) -> int:
@@ -116,15 +127,17 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
       aegis eval run -s production-v2 -k "refund and not slow" --trials 10
       aegis eval run -s production-v2 --last-failed --isolation=none
       aegis eval run -s production-v2 --json out.json --junit-xml out.xml
+      aegis eval run -s production-v2 --replay latest -k refund
       aegis eval run -s production-v2 --dry-run
 
     Ctrl-C once lets the running trials finish, twice stops at once; aegis eval resume continues.
     """
     options["env"] = parse_env(env)
     if dry_run:
-        if json_path or options["junit_path"]:
+        if json_path or options["junit_path"] or options["otlp"]:
             raise UsageError(
-                "--dry-run runs nothing, so there is nothing to write", fix="leave --json/--junit-xml away"
+                "--dry-run runs nothing, so there is nothing to write",
+                fix="leave --json, --junit-xml and --otlp away",
             )
         return _dry_run(options)
     import aegis

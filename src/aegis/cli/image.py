@@ -124,7 +124,8 @@ Examples:
     help="Keep what was used in the last so many days.",
 )
 def prune(keep_days: float) -> None:
-    """Remove images, boot files and logs that nothing used for some time, and what failed builds left."""
+    """Remove images, boot files, saved templates and logs that nothing used for some time, and what failed builds
+    left."""
     from aegis.sandbox.images import ImageStore
 
     _report(ImageStore().prune(keep_days))

@@ -79,7 +79,7 @@ def ending_of(error: BaseException) -> Ending:
 def _message(error: BaseException) -> list[str]:
     match error:
         case AegisError():
-            lines = [f"error: {_printable(str(error))}"]
+            lines = [f"error: {_printable(error.message)}"]
             lines += [f"  {_printable(problem)}" for problem in getattr(error, "problems", ())]
             return [*lines, f"fix: {_printable(error.fix)}"] if error.fix else lines
         case click.exceptions.Abort() | KeyboardInterrupt():

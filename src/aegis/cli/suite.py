@@ -89,7 +89,7 @@ class _Entry:
         return self.path.stem
 
     def problems(self) -> tuple[str, ...]:
-        return () if self.error is None else self.error.problems or (str(self.error),)
+        return () if self.error is None else self.error.problems or (self.error.message,)
 
     def summary(self) -> str:
         if self.suite is not None:
@@ -110,6 +110,7 @@ class _Entry:
             "description": loaded.description if loaded else None,
             "cases": len(loaded.cases) if loaded else None,
             "trials": _trials(loaded) if loaded else None,
+            "network": _network(loaded) if loaded else None,
             "problems": list(self.problems()),
         }
         if cases and loaded is not None:
@@ -149,6 +150,7 @@ def _find(names: tuple[str, ...]) -> list[Path]:
 
 def _load(paths: Iterable[Path]) -> list[_Entry]:
     from aegis.agents import get
+    from aegis.gateway import entries as host_rules
     from aegis.scoring import registry
     from aegis.suite import load_suite
     from aegis.suite.paths import shown_path
@@ -163,6 +165,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 check_expectation=registry.check,
                 check_agent=lambda agent: get(agent.protocol).check(agent),
                 expectation_files=lambda name, config: registry.get(name).files(config),
+                host_rules=host_rules,
             )
         except SuiteError as error:
             entries.append(_Entry(path, file, None, error))
@@ -185,6 +188,8 @@ def _print_cases(entries: list[_Entry]) -> None:
         click.echo(f"{entry.name}: {entry.summary()} {entry.description() if entry.error else ''}".rstrip())
         if entry.suite is None:
             continue
+        for line in _reach(entry.suite):
+            click.echo(f"  {line}")
         rows = []
         for case in entry.suite.cases:
             trials = _count(entry.suite.trials_of(case), "trial")
@@ -192,6 +197,26 @@ def _print_cases(entries: list[_Entry]) -> None:
                 (f"  {case.id}", trials, f"{case.source_file}:{case.source_line}", " ".join(case.tags))
             )
         _print_table(rows)
+
+
+def _network(loaded: Suite) -> dict[str, Any]:
+    """What trials may reach, and which hosts see which secret."""
+    return {
+        "allow": list(loaded.network.allow),
+        "routes": {
+            name: route.to or f"upstream {route.upstream}" for name, route in loaded.network.routes.items()
+        },
+        "secrets": {name: list(secret.hosts) for name, secret in loaded.agent.secrets.items()},
+    }
+
+
+def _reach(loaded: Suite) -> list[str]:
+    """The same for people; nothing for a suite without a network."""
+    network = _network(loaded)
+    lines = [f"may reach {host}" for host in network["allow"]]
+    lines += [f"may reach {name} at {place}" for name, place in network["routes"].items()]
+    lines += [f"secret {name} for {', '.join(hosts)}" for name, hosts in network["secrets"].items()]
+    return lines
 
 
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:

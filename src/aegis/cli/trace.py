@@ -28,7 +28,10 @@ def trace() -> None:
 @click.option(
     "--otlp", metavar="URL", help="Send the trace as OpenTelemetry spans to a collector (OTLP/HTTP)."
 )
-def show(trial: str, as_json: bool, har: str | None, otlp: str | None) -> None:
+@click.option(
+    "--variant", metavar="NAME", help="Of the case. Default: the case as written, where it has run."
+)
+def show(trial: str, as_json: bool, har: str | None, otlp: str | None, variant: str | None) -> None:
     """Print what happened in a trial: turns, model calls with tokens and cost, tool calls, requests.
 
     RUN is a run's id, the beginning of one, or `latest`.
@@ -39,6 +42,7 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None) -> None:
       aegis trace show latest/refund-within-policy/1 --har refund.har
       aegis trace show 20260105-1415/refund-within-policy/2 --otlp http://localhost:4318
     """
+    from aegis._eval import spans
     from aegis.cli.history import find_trial, ledger_folder, open_ledger
     from aegis.results import document as documents
 
@@ -49,13 +53,14 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None) -> None:
     with open_ledger(folder) as ledger:
         record = ledger.run(run)
         document = record.document or documents.build(record, ledger.trials(record.run_id))
-        entry = find_trial(document, case)
+        entry = find_trial(document, case, variant)
         data, found = _load(ledger, entry, trial)
-        start = _started_at(ledger, document, entry)
+        start = spans.agent_started_at(ledger, document, entry)
         if har is not None:
             _write_har(har, found, ledger, start, f"{document['run_id']}/{entry['case']}/{entry['number']}")
         if otlp is not None:
-            _send(otlp, found, document, entry, start)
+            count, place = spans.send_trial(otlp, document, entry, found, start)
+            click.echo(f"{_count(count, 'span')} sent to {place}", err=True)
         if as_json:
             click.echo(json.dumps({"trial": entry, "trace": data}, indent=2))
         elif har is None and otlp is None:
@@ -80,16 +85,6 @@ def _load(ledger: Ledger, entry: dict[str, Any], written: str) -> tuple[dict[str
     return data, Trace.from_json(data)
 
 
-def _started_at(ledger: Ledger, document: dict[str, Any], entry: dict[str, Any]) -> datetime:
-    """When the trial's agent started, as nearly as the ledger knows: its attempt's start, and the trial's set-up
-    before the agent is not in it."""
-    key = (document["run_id"], entry["case"], entry["variant"], entry["number"])
-    attempts = ledger.attempts(*key)
-    chosen = next((attempt for attempt in attempts if attempt.final), attempts[-1] if attempts else None)
-    written = chosen.started_at if chosen is not None else document["started_at"]
-    return datetime.fromisoformat(written)
-
-
 def _write_har(target: str, found: Trace, ledger: Ledger, start: datetime, comment: str) -> None:
     from aegis.trace.har import to_har
 
@@ -103,24 +98,6 @@ def _write_har(target: str, found: Trace, ledger: Ledger, start: datetime, comme
     except OSError as error:
         raise UsageError(f"--har {target}: cannot be written: {error.strerror or error}") from error
     click.echo(f"{_count(len(found.exchanges), 'exchange')} written to {target}", err=True)
-
-
-def _send(url: str, found: Trace, document: dict[str, Any], entry: dict[str, Any], start: datetime) -> None:
-    from aegis.trace.otel import TrialName, to_otlp
-    from aegis.trace.otlp_http import send
-
-    name = TrialName(
-        run_id=document["run_id"],
-        suite=document["suite"],
-        case=entry["case"],
-        variant=entry["variant"],
-        number=entry["number"],
-        outcome=entry["outcome"],
-        reason=entry["reason"],
-    )
-    payload = to_otlp(found, name, started_at=start)
-    spans = payload["resourceSpans"][0]["scopeSpans"][0]["spans"]
-    click.echo(f"{_count(len(spans), 'span')} sent to {send(url, payload)}", err=True)
 
 
 def _count(number: int, noun: str) -> str:

@@ -11,18 +11,28 @@ from aegis.engine.template import CaseFiles
 from aegis.suite.model import Case, Suite
 
 
-def fingerprint(suite: Suite, files: Mapping[str, CaseFiles], *, image: str, isolation: str) -> str:
-    """SHA-256 (hex) over the suite's cases with the contents of their files, the machine, and the isolation.
+def fingerprint(
+    suite: Suite,
+    files: Mapping[str, CaseFiles],
+    *,
+    image: str,
+    isolation: str,
+    network: Mapping[str, Any],
+) -> str:
+    """SHA-256 (hex) over the suite's cases with the contents of their files, the machine, the isolation, and what can
+    be reached.
 
-    `image` is the image's digest where it is known, else its reference; `isolation` is `vm` or `none`. Not in
-    it: the agent and its set-up, numbers of trials, timeouts, descriptions, order of cases, and places in
-    files.
+    `image` is the image's digest where it is known, else its reference; `isolation` is `vm` or `none`; `network` is
+    `Resolved.describe()`: a route that applies on one host only makes two runs of the same suite differ. Not in it:
+    the agent and its set-up, numbers of trials, timeouts, descriptions, order of cases, places in files, and what the
+    programs of upstreams read.
     """
     content = {
         "suite": suite.suite,
         "protocol": suite.agent.protocol,
         "machine": {"image": image, "memory": suite.sandbox.memory, "cpus": suite.sandbox.cpus},
         "isolation": isolation,
+        "network": dict(network),
         "cases": [_content(case, files[case.id]) for case in sorted(suite.cases, key=lambda case: case.id)],
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -10,7 +10,7 @@ from aegis.engine.events import Event, Listener, Message, TrialFinished, TrialRe
 from aegis.engine.ports import Sink
 from aegis.engine.spec import PlannedTrial, TrialResult, TrialSpec
 from aegis.engine.trial import Attempt, TrialTools, make_result, run_trial
-from aegis.errors import AegisError, HostNeedsError, SandboxStartError
+from aegis.errors import AegisError, HostNeedsError, SandboxError, SandboxStartError
 
 HOPELESS_STARTS = 3
 """After so many starts in a row without a single success the host is the problem, and the run ends."""
@@ -62,7 +62,7 @@ class LocalEngine:
     async def run(self, plan: Sequence[PlannedTrial]) -> None:
         """Run every trial of the plan, in its order, unless stopped.
 
-        Raises the `HostNeedsError` or `SandboxStartError` that keeps every sandbox from starting, and what
+        Raises the `InfrastructureError` that keeps every sandbox, or what it is connected to, from starting, and what
         the sink raises (`LedgerError`); running trials are cancelled then, and unfinished ones stay
         unfinished.
         """
@@ -121,10 +121,7 @@ class LocalEngine:
         if self._started_any or error is None:
             return
         self._failed_starts += 1
-        hopeless = isinstance(error, HostNeedsError) or (
-            isinstance(error, SandboxStartError) and self._failed_starts >= HOPELESS_STARTS
-        )
-        if hopeless:
+        if isinstance(error, HostNeedsError) or self._failed_starts >= HOPELESS_STARTS:
             self._sink.finish_attempt(attempt.result, final=False)
             raise _as_host_problem(error)
 
@@ -142,6 +139,6 @@ class LocalEngine:
 
 
 def _as_host_problem(error: AegisError) -> AegisError:
-    if isinstance(error, HostNeedsError):
+    if not isinstance(error, SandboxError):
         return error
     return SandboxStartError(f"no sandbox starts on this host: {error}", fix=error.fix or "run aegis doctor")

@@ -28,7 +28,7 @@ def select(
         cases = tuple(case for case in cases if matches(case))
     if not cases:
         raise NothingSelectedError(
-            _why_nothing(suite, keyword), fix="aegis suite list shows the suites and their cases"
+            _why_nothing(suite, keyword), fix=f"aegis suite list {suite.suite} shows its cases and their tags"
         )
     return cases
 
@@ -46,10 +46,8 @@ def trial_count(case: Case, suite: Suite, override: int | None) -> int:
     return override or case.trials or suite.trials
 
 
-def make_plan(
-    suite: Suite, cases: Sequence[Case], *, trials: int | None, seed: int
-) -> tuple[PlannedTrial, ...]:
-    """Every trial of the cases, in an order that only `seed` and the plan's content decide.
+def make_plan(suite: Suite, cases: Sequence[Case], *, trials: int | None) -> tuple[PlannedTrial, ...]:
+    """Every trial of the cases, in the order of the suite. The order of execution is `shuffled`.
 
     Raises `UsageError` when `trials` is below 1 or the plan has more than `MAX_TRIALS` trials.
     """
@@ -60,11 +58,17 @@ def make_plan(
         raise UsageError(
             f"the plan has {total:,} trials; the most is {MAX_TRIALS:,}", fix="lower --trials or narrow -k"
         )
-    plan = [
+    return tuple(
         PlannedTrial(case.id, BASELINE, number)
         for case in cases
         for number in range(1, trial_count(case, suite, trials) + 1)
-    ]
+    )
+
+
+def shuffled(plan: Sequence[PlannedTrial], seed: int) -> tuple[PlannedTrial, ...]:
+    """The plan in the order in which it is run, which only `seed` and the plan itself decide: trials that would hide a
+    dependency by their order meet in another one at the next run."""
+    order = list(plan)
     # A generator of its own: the order must not depend on who else has drawn from the global one.
-    random.Random(seed).shuffle(plan)
-    return tuple(plan)
+    random.Random(seed).shuffle(order)
+    return tuple(order)

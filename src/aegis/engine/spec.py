@@ -9,8 +9,8 @@ from typing import Any, Literal, NamedTuple
 
 from aegis.sandbox.base import PreparedProcess, SandboxInfo, TemplateSpec
 from aegis.scoring.base import Score
-from aegis.suite.model import Agent, Case
-from aegis.trace import Trace
+from aegis.suite.model import Agent, Case, Network
+from aegis.trace import Exchange, Trace
 
 Outcome = Literal["passed", "failed", "timeout", "error", "cancelled"]
 """`failed` and `timeout` are the agent's doing, `error` is the infrastructure's; `cancelled` says nothing of
@@ -96,6 +96,11 @@ class TrialSpec:
     """Digest of the tar archive of the case's world files; None when it has none."""
     check_files: Mapping[str, str] = field(default_factory=dict)
     """Path as the scorer's configuration names it → digest."""
+    network: Network = field(default_factory=Network)
+    """What the trial may reach. Names and hosts of secrets stand in `agent`; their values are nowhere in a spec: the
+    executor's own host has them."""
+    ca_bundle: str | None = None
+    """Digest of the authorities (PEM) that `network.ca_bundle` names; None when it names none."""
 
     @property
     def planned(self) -> PlannedTrial:
@@ -105,6 +110,7 @@ class TrialSpec:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         data["case"] = self.case.model_dump(mode="json")
         data["agent"] = self.agent.model_dump(mode="json")
+        data["network"] = self.network.model_dump(mode="json")
         data["template"] = self.template.to_json()
         data["check_files"] = dict(self.check_files)
         return data
@@ -115,8 +121,20 @@ class TrialSpec:
         fields = dict(data)
         fields["case"] = Case.model_validate(data["case"])
         fields["agent"] = Agent.model_validate(data["agent"])
+        fields["network"] = Network.model_validate(data["network"])
         fields["template"] = TemplateRecipe.from_json(data["template"])
         return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class DeniedHost:
+    """Connections and requests that the gateway refused, of one kind."""
+
+    host: str
+    """"" when none was told."""
+    port: int
+    reason: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +152,26 @@ class TrialResult:
     scores: tuple[Score, ...] = ()
     """Empty when the agent did not get as far as being scored."""
     trace: Trace | None = None
-    """None when the agent was never started, or its machine went away."""
+    """None when the agent was never started."""
     sandbox: SandboxInfo | None = None
     """None when no sandbox started."""
     duration_s: float = 0.0
     """The trial's own time: from the machine's first answer to the last score. Waiting for the machine is not
     in it."""
+    denied: tuple[DeniedHost, ...] = ()
+    """What was refused while its world was set up and its agent ran, the most frequent first."""
+    agent_started_at: str | None = None
+    """ISO 8601 in UTC: second 0 of the trace. None when the agent was never started."""
+    setup: tuple[Exchange, ...] = ()
+    """What passed while the world was set up: no part of the trace, but a replay needs it."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         data["scores"] = [dataclasses.asdict(score) for score in self.scores]
         data["trace"] = self.trace and self.trace.to_json()
         data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
+        data["denied"] = [dataclasses.asdict(item) for item in self.denied]
+        data["setup"] = [exchange.to_json() for exchange in self.setup]
         return data
 
     @classmethod
@@ -155,4 +181,6 @@ class TrialResult:
         fields["scores"] = tuple(Score(**score) for score in data["scores"])
         fields["trace"] = None if data["trace"] is None else Trace.from_json(data["trace"])
         fields["sandbox"] = None if data["sandbox"] is None else SandboxInfo(**data["sandbox"])
+        fields["denied"] = tuple(DeniedHost(**item) for item in data["denied"])
+        fields["setup"] = tuple(Exchange.from_json(item) for item in data["setup"])
         return cls(**fields)

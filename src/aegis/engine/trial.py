@@ -7,16 +7,22 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 from aegis.agents.base import AgentDriver, AgentResult
-from aegis.engine.ports import BlobSource
+from aegis.agents.deadline import OwnTimeLimit
+from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
 from aegis.sandbox.base import Driver, Sandbox, Template
 from aegis.scoring.base import Score, ScoreContext, Scorer
 from aegis.scoring.judge_all import score_all
-from aegis.trace import Trace
+from aegis.suite.model import Agent
+from aegis.trace import Trace, build_trace
+
+if TYPE_CHECKING:
+    from aegis.llm.cache import AnswerCache
 
 WORLD_STEP_TIMEOUT_S = 300.0
 """Of one command of `world.run`. It is the suite's, not the agent's, so the trial's timeout does not
@@ -40,13 +46,16 @@ class TrialTools:
     """Protocol → driver."""
     scorer: Callable[[str], Scorer]
     """Name → scorer."""
+    network: NetworkSource
+    answers: AnswerCache | None = None
+    """Where judges keep their models' answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     result: TrialResult
     start_error: AegisError | None = None
-    """Why no sandbox started, when that is why the outcome is `error`."""
+    """Why no sandbox started, or nothing that it is to be connected to, when that is why the outcome is `error`."""
 
 
 class _Ended(Exception):
@@ -64,6 +73,7 @@ class _Progress:
 
     trace: Trace | None = None
     scores: tuple[Score, ...] = ()
+    agent_started_at: str | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -73,7 +83,22 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     machine lost through no doing of the agent, or a scorer that could not tell.
     """
     try:
-        sandbox = await tools.driver.start(tools.template)
+        network = await tools.network.open(spec.planned)
+    except InfrastructureError as error:
+        return Attempt(make_result(spec, "error", str(error)), error)
+    except Exception as error:
+        return Attempt(make_result(spec, "error", f"internal error in the trial: {error!r}"))
+    try:
+        return await _connected(spec, tools, network)
+    finally:
+        # Shielded: a second cancellation must not leave programs behind.
+        await asyncio.shield(network.close())
+
+
+async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) -> Attempt:
+    """The attempt in a machine whose connections are served from its first moment on."""
+    try:
+        sandbox = await tools.driver.start(tools.template, network=network.access)
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
     except Exception as error:
@@ -81,7 +106,7 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     started = time.monotonic()
     progress = _Progress()
     try:
-        outcome, reason = await _inside(spec, tools, sandbox, progress)
+        outcome, reason = await _inside(spec, tools, sandbox, network, progress)
     except _Ended as ended:
         outcome, reason = ended.outcome, ended.reason
     except AegisError as error:
@@ -100,6 +125,9 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
         trace=progress.trace,
         sandbox=sandbox.info,
         duration_s=round(duration_s, 6),
+        denied=network.denied,
+        setup=tuple(network.setup),
+        agent_started_at=progress.agent_started_at,
     )
     return Attempt(result)
 
@@ -123,16 +151,17 @@ def make_result(spec: TrialSpec, outcome: Outcome, reason: str, **fields: Any) -
 
 
 async def _inside(
-    spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, progress: _Progress
+    spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
-    await _set_up_world(spec, tools.blobs, sandbox)
-    agent = await _converse(spec, tools.agent_driver(spec.agent.protocol), sandbox)
-    progress.trace = agent.trace
+    env = network.environment(sandbox.network)
+    await _set_up_world(spec, tools.blobs, sandbox, env)
+    agent = await _observe(spec, tools, sandbox, network, progress, env)
     if agent.timed_out:
         return "timeout", agent.failure or f"no complete answer within {spec.timeout_s:g} s"
     if agent.failure is not None:
         return "failed", agent.failure
-    await _score(spec, tools, sandbox, agent.trace, progress)
+    assert progress.trace is not None
+    await _score(spec, tools, sandbox, progress.trace, progress)
     return judge(progress.scores)
 
 
@@ -145,13 +174,13 @@ def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
     return "failed", f"{missed[0].scorer}: {missed[0].reason}{more}"
 
 
-async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox) -> None:
+async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox, env: Mapping[str, str]) -> None:
     try:
         if spec.world is not None:
             async with asyncio.timeout(PUT_TIMEOUT_S):
                 await sandbox.put_tar(blobs.get(spec.world), dest="/")
         for step in spec.case.world.run:
-            await _run_step(sandbox, step)
+            await _run_step(sandbox, step, env)
     except TimeoutError:
         raise _Ended(
             "error", f"world set-up failed: its files were not written within {PUT_TIMEOUT_S:g} s"
@@ -160,8 +189,8 @@ async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox) ->
         raise _Ended("error", f"world set-up failed: {error}") from error
 
 
-async def _run_step(sandbox: Sandbox, step: str) -> None:
-    done = await sandbox.run(("/bin/sh", "-c", step), timeout_s=WORLD_STEP_TIMEOUT_S)
+async def _run_step(sandbox: Sandbox, step: str, env: Mapping[str, str]) -> None:
+    done = await sandbox.run(("/bin/sh", "-c", step), env=env, timeout_s=WORLD_STEP_TIMEOUT_S)
     if done.timed_out:
         raise _Ended("error", f"world set-up failed: {step!r} did not end within {WORLD_STEP_TIMEOUT_S:g} s")
     if not done.status.ok:
@@ -175,10 +204,53 @@ def _last_line(output: bytes) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-async def _converse(spec: TrialSpec, agent_driver: AgentDriver, sandbox: Sandbox) -> AgentResult:
+async def _observe(
+    spec: TrialSpec,
+    tools: TrialTools,
+    sandbox: Sandbox,
+    network: TrialNetwork,
+    progress: _Progress,
+    env: Mapping[str, str],
+) -> AgentResult:
+    """The conversation. Its trace, with all that passed the gateway meanwhile, is in `progress`, however it ends."""
+    agent_driver = tools.agent_driver(spec.agent.protocol)
+    began = datetime.now(UTC)
+    progress.agent_started_at = began.isoformat(timespec="microseconds")
+    network.start_clock()
+    result: AgentResult | None = None
+    failure: _Ended | AegisError | None = None
     try:
-        async with asyncio.timeout(spec.timeout_s + AGENT_GRACE_S):
-            return await agent_driver.converse(sandbox, spec.agent, spec.case.turns, timeout_s=spec.timeout_s)
+        result = await _converse(spec, agent_driver, with_environment(spec.agent, env), sandbox, network)
+    except (_Ended, AegisError) as error:
+        failure = error
+    await network.end()
+    seen = Trace() if result is None else result.trace
+    # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
+    progress.trace = await asyncio.to_thread(build_trace, seen, network.exchanges, tools.blobs.get, at=began)
+    network.check()
+    if result is None:
+        assert failure is not None
+        raise failure
+    return result
+
+
+def with_environment(agent: Agent, env: Mapping[str, str]) -> Agent:
+    """The agent with these variables besides its own. Its own win, but never over a placeholder."""
+    own = {name: value for name, value in agent.env.items() if name not in agent.secrets}
+    return agent.model_copy(update={"env": {**env, **own}})
+
+
+async def _converse(
+    spec: TrialSpec, agent_driver: AgentDriver, agent: Agent, sandbox: Sandbox, network: TrialNetwork
+) -> AgentResult:
+    def waited_s() -> float:
+        return network.waited_s
+
+    try:
+        async with OwnTimeLimit(spec.timeout_s + AGENT_GRACE_S, waited_s):
+            return await agent_driver.converse(
+                sandbox, agent, spec.case.turns, timeout_s=spec.timeout_s, waited_s=waited_s
+            )
     except TimeoutError:
         # Its time was up long ago; that the machine no longer obeys is what a workload that starves it looks
         # like.
@@ -195,7 +267,12 @@ async def _score(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, trace: Trace, progress: _Progress
 ) -> None:
     context = ScoreContext(
-        case=spec.case, trace=trace, sandbox=sandbox, check_files=_check_files(spec.check_files, tools.blobs)
+        case=spec.case,
+        trace=trace,
+        sandbox=sandbox,
+        check_files=_check_files(spec.check_files, tools.blobs),
+        fetch_blob=tools.blobs.get,
+        answers=tools.answers,
     )
 
     def keep(score: Score) -> None:

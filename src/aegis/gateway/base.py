@@ -133,6 +133,12 @@ class ResponsePlan:
     """False closes the client's connection after it."""
 
 
+def is_ready(body: AsyncIterator[bytes]) -> bool:
+    """Whether a body says (by an attribute `ready`) that its next piece, or its end, is here already: then what came
+    before may be sent together with it. Bodies that say nothing are taken to have reasons to be slow."""
+    return bool(getattr(body, "ready", False))
+
+
 Forward = Callable[[Request], Awaitable[ResponsePlan]]
 """Sends a request to its upstream and returns the response's plan. Raises `Failure`."""
 

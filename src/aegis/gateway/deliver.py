@@ -5,7 +5,9 @@ from __future__ import annotations
 import http
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aegis.gateway.base import Framing, RawHeaders, ResponsePlan
+from aegis.gateway.base import Framing, RawHeaders, ResponsePlan, is_ready
+
+_BATCH_BYTES = 64 * 1024
 
 _TEXTS = {
     400: "Bad request",
@@ -17,9 +19,22 @@ _TEXTS = {
 }
 
 
-async def _pieces(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        yield piece
+class Whole:
+    """A body that is there already."""
+
+    ready = True
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __aiter__(self) -> Whole:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._content:
+            raise StopAsyncIteration
+        content, self._content = self._content, b""
+        return content
 
 
 def refusal(status: int, *, head_request: bool = False, text: str | None = None) -> ResponsePlan:
@@ -31,7 +46,7 @@ def refusal(status: int, *, head_request: bool = False, text: str | None = None)
     )
     framing = Framing.NONE if head_request else Framing.LENGTH
     reason = http.HTTPStatus(status).phrase
-    return ResponsePlan(status, reason, headers, framing, _pieces(body), keep_alive=status in (502, 504))
+    return ResponsePlan(status, reason, headers, framing, Whole(body), keep_alive=status in (502, 504))
 
 
 def render_head(plan: ResponsePlan, *, close: bool, http_version: str) -> bytes:
@@ -46,19 +61,26 @@ def render_head(plan: ResponsePlan, *, close: bool, http_version: str) -> bytes:
     return b"\r\n".join(lines) + b"\r\n\r\n"
 
 
+def render_piece(piece: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(piece), piece)
+
+
 def render_trailers(trailers: RawHeaders) -> bytes:
     return b"0\r\n" + b"".join(b"%s: %s\r\n" % header for header in trailers) + b"\r\n"
 
 
-async def framed(plan: ResponsePlan, *, close: bool, http_version: str) -> AsyncIterator[bytes]:
+async def framed(
+    plan: ResponsePlan, record: Callable[[bytes], None], *, close: bool, http_version: str
+) -> AsyncIterator[bytes]:
     """The response as it goes over the wire, one item for the head and one for each piece."""
     yield render_head(plan, close=close, http_version=http_version)
     if plan.framing is Framing.NONE:
         return
     chunked = plan.framing is Framing.CHUNKED
     async for piece in plan.body:
+        record(piece)
         if piece:
-            yield b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece
+            yield render_piece(piece) if chunked else piece
     if chunked:
         yield render_trailers(plan.trailers())
 
@@ -69,18 +91,50 @@ async def deliver(
     *,
     close: bool,
     http_version: str,
-    joined: bool = False,
+    record: Callable[[bytes], None] = lambda piece: None,
 ) -> None:
-    """Write the whole response. `joined` sends the head together with the first piece, for a body that is there
-    already. Raises what the body raises (`Cut`) after everything before it was written, and what `write` raises."""
-    wire = framed(plan, close=close, http_version=http_version)
+    """Write the whole response. `record` is told of each piece before it is written. What is there already goes out in
+    one write. Raises what the body raises (`Cut`) after everything before it was written, and what `write` raises."""
     if plan.wire is not None:
-        wire = plan.wire(wire)
-    if joined:
-        first = await anext(wire)
+        async for data in plan.wire(framed(plan, record, close=close, http_version=http_version)):
+            await write(data)
+        return
+    out = _Batch(write, render_head(plan, close=close, http_version=http_version))
+    if plan.framing is not Framing.NONE:
+        chunked = plan.framing is Framing.CHUNKED
+        body = plan.body
         try:
-            first += await anext(wire, b"")
-        finally:
-            await write(first)
-    async for data in wire:
-        await write(data)
+            while True:
+                if out.size > _BATCH_BYTES or not is_ready(body):
+                    await out.send()
+                piece = await anext(body, None)
+                if piece is None:
+                    break
+                record(piece)
+                if piece:
+                    out.add(render_piece(piece) if chunked else piece)
+        except Exception:
+            await out.send()
+            raise
+        if chunked:
+            out.add(render_trailers(plan.trailers()))
+    await out.send()
+
+
+class _Batch:
+    """What is written together."""
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]], first: bytes) -> None:
+        self._write = write
+        self._parts = [first]
+        self.size = len(first)
+
+    def add(self, data: bytes) -> None:
+        self._parts.append(data)
+        self.size += len(data)
+
+    async def send(self) -> None:
+        if self._parts:
+            data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+            self._parts, self.size = [], 0
+            await self._write(data)

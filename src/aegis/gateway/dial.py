@@ -9,18 +9,20 @@ import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 from aegis.errors import UsageError
 from aegis.gateway.addresses import why_not_public
+from aegis.gateway.base import ByteStream
 from aegis.gateway.config import Bounds
 from aegis.gateway.failures import Failure, denied
 from aegis.gateway.names import Host, IPAddress, address, plain
 from aegis.gateway.policy import Admission, Policy
+from aegis.gateway.sockets import SocketStream
+from aegis.gateway.tls import TLSUpstream
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Addresses of a name, as text. Raises `OSError`."""
-
-_READ_LIMIT = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,24 @@ class Endpoint:
     routed: bool
 
 
+class Wire(ByteStream, Protocol):
+    """A connection to an upstream."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is open and nothing has arrived that was not read."""
+
+    @property
+    def ragged(self) -> bool:
+        """Whether it ended without the peer's having said so inside TLS."""
+
+    def drop(self) -> None:
+        """Close at once; what was not sent yet is lost."""
+
+
 @dataclass(slots=True)
 class Dialled:
-    reader: asyncio.StreamReader
-    writer: asyncio.StreamWriter
+    stream: Wire
     address: str
     """As it goes into the trace: `127.0.0.1:9001`, `[::1]:9001`."""
 
@@ -56,9 +72,8 @@ class Dialer:
     """Makes the connections of one run. Raises `UsageError` when `ca_bundle` is no PEM text."""
 
     def __init__(
-        self, policy: Policy, bounds: Bounds, *, ca_bundle: str | None = None, resolve: Resolve | None = None
+        self, bounds: Bounds, *, ca_bundle: str | None = None, resolve: Resolve | None = None
     ) -> None:
-        self._policy = policy
         self._bounds = bounds
         self._ca_bundle = ca_bundle
         self._context: ssl.SSLContext | None = None
@@ -71,10 +86,10 @@ class Dialer:
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def connect(self, to: Endpoint) -> Dialled:
-        """Raises `Failure`: `denied`, `upstream-dns`, `upstream-refused`, `upstream-timeout`, `upstream-tls`,
-        `upstream-unreachable`."""
-        addresses = await self._addresses(to)
+    async def connect(self, to: Endpoint, policy: Policy) -> Dialled:
+        """`policy` says which addresses may be private. Raises `Failure`: `denied`, `upstream-dns`,
+        `upstream-refused`, `upstream-timeout`, `upstream-tls`, `upstream-unreachable`."""
+        addresses = await self._addresses(to, policy)
         failure: Failure | None = None
         for ip in addresses[:4]:
             try:
@@ -83,7 +98,7 @@ class Dialer:
                 failure = failure or error
         raise failure or Failure("upstream-dns", f"{to.host.name} has no address")
 
-    async def _addresses(self, to: Endpoint) -> list[IPAddress]:
+    async def _addresses(self, to: Endpoint, policy: Policy) -> list[IPAddress]:
         if to.host.is_address:
             found = [address(to.host)]
         else:
@@ -91,7 +106,7 @@ class Dialer:
         if not to.routed:
             for ip in found:
                 what = why_not_public(ip)
-                if what and not self._policy.names_address(ip, to.port):
+                if what and not policy.names_address(ip, to.port):
                     subject = to.host.name if to.host.is_address else f"{to.host.name} resolves to {ip},"
                     raise denied(f"{subject} {'is ' if to.host.is_address else ''}{what}")
         return found
@@ -115,12 +130,9 @@ class Dialer:
 
     async def _dial(self, ip: IPAddress, to: Endpoint) -> Dialled:
         where = f"[{ip}]:{to.port}" if ip.version == 6 else f"{ip}:{to.port}"
-        context = self._tls_context() if to.tls_name else None
         try:
             async with asyncio.timeout(self._bounds.connect_timeout_s):
-                reader, writer = await asyncio.open_connection(
-                    str(ip), to.port, ssl=context, server_hostname=to.tls_name, limit=_READ_LIMIT
-                )
+                return Dialled(await self._connected(ip, to), where)
         except TimeoutError:
             raise Failure("upstream-timeout", f"{where} did not answer in time", status=504) from None
         except ssl.SSLError as error:
@@ -130,12 +142,24 @@ class Dialer:
             raise Failure("upstream-refused", f"{where} refused the connection") from error
         except OSError as error:
             raise Failure("upstream-unreachable", f"{where}: {error.strerror or error}") from error
-        return Dialled(reader, writer, where)
+
+    async def _connected(self, ip: IPAddress, to: Endpoint) -> Wire:
+        loop = asyncio.get_running_loop()
+        _, stream = await loop.create_connection(SocketStream, str(ip), to.port)
+        if to.tls_name is None:
+            return stream
+        try:
+            return await TLSUpstream.connect(stream, self._tls_context(), to.tls_name)
+        except BaseException:
+            stream.drop()
+            raise
 
     def _tls_context(self) -> ssl.SSLContext:
         if self._context is None:
             context = ssl.create_default_context()
             context.set_alpn_protocols(["http/1.1"])
+            # A connection that was cut must not read as one that was ended.
+            context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
             if self._ca_bundle is not None:
                 try:
                     context.load_verify_locations(cadata=self._ca_bundle)

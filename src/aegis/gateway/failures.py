@@ -21,12 +21,14 @@ class Failure(Exception):
 
 class Cut(Exception):
     """A response that ends where its framing does not. Raised by a body to end the client's connection at this byte,
-    with a reset when `reset` is true and with a plain close otherwise."""
+    with a reset when `reset` is true and with a plain close otherwise; `ragged`: inside TLS without close_notify, which
+    is all that shows a client that a body framed by the connection's end is not whole."""
 
-    def __init__(self, error: str, *, reset: bool = False) -> None:
+    def __init__(self, error: str, *, reset: bool = False, ragged: bool = False) -> None:
         super().__init__(error)
         self.error = error
         self.reset = reset
+        self.ragged = ragged
 
 
 def malformed(detail: str) -> Failure:

@@ -49,7 +49,7 @@ class Gateway:
         self.policy = Policy(config.allow, config.routes, config.tls_passthrough)
         self.vault = Vault(config.secrets, secret_values or {})
         self.authority = ca or Authority()
-        self.dialer = Dialer(self.policy, config.bounds, ca_bundle=config.ca_bundle, resolve=resolve)
+        self.dialer = Dialer(config.bounds, ca_bundle=config.ca_bundle, resolve=resolve)
         self.clock = clock
         self.limiter = limiter or Limiter(config.limits, clock=clock, longest_s=config.bounds.queue_s)
         self._replay = replay
@@ -64,15 +64,23 @@ class Gateway:
         return self._replay is not None
 
     def session(
-        self, label: str, sink: Sink, blobs: Blobs, *, interceptor: Interceptor | None = None
+        self,
+        label: str,
+        sink: Sink,
+        blobs: Blobs,
+        *,
+        interceptor: Interceptor | None = None,
+        routes: Mapping[str, str] | None = None,
     ) -> Session:
         """For one trial. `label` chooses the recording in a replay. `interceptor` stands before the upstream, or
-        before the recording in a replay."""
+        before the recording in a replay. `routes` are this trial's own, in the forms of `GatewayConfig.routes`; for
+        the same name they win over the run's. Raises `UsageError` when one of them is wrong."""
         if self._replay is not None:
             recording = self._replay(label) or Recording.empty()
             replayer = Replayer(recording, self.vault)
             interceptor = replayer if interceptor is None else Chained(interceptor, replayer)
-        return Session(self, label, sink, blobs, interceptor or PassThrough())
+        policy = self.policy.with_routes(routes or {})
+        return Session(self, policy, label, sink, blobs, interceptor or PassThrough())
 
     def close(self) -> None:
         """After the last session was closed."""

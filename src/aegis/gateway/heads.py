@@ -26,6 +26,7 @@ _HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+_NEVER_NAMED = frozenset({b"host", b"content-length", b"content-type", b"authorization"})
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _BARE_CR = re.compile(rb"\r(?!\n|\Z)")
 
@@ -121,7 +122,10 @@ def host_header(headers: RawHeaders, http_version: str) -> tuple[Host, int | Non
 
 
 def first(headers: RawHeaders, name: bytes) -> bytes | None:
-    return next((value for key, value in headers if key.lower() == name), None)
+    for key, value in headers:
+        if key.lower() == name:
+            return value
+    return None
 
 
 def text(headers: RawHeaders, name: bytes) -> str | None:
@@ -141,20 +145,17 @@ def replaced(headers: RawHeaders, name: bytes, value: bytes) -> RawHeaders:
 def end_to_end(headers: RawHeaders) -> RawHeaders:
     """Without what belongs to one connection (RFC 9110, section 7.6.1)."""
     named = connection_options(headers)
-    return tuple(
-        (key, value) for key, value in headers if key.lower() not in _HOP_BY_HOP and key.lower() not in named
-    )
+    dropped = _HOP_BY_HOP | named if named else _HOP_BY_HOP
+    return tuple([header for header in headers if header[0].lower() not in dropped])
 
 
 def connection_options(headers: RawHeaders) -> frozenset[bytes]:
     """The Connection header's words, in lower case. Headers that frame or address the message can't be named away."""
-    words = {
-        word.strip().lower()
-        for key, value in headers
-        if key.lower() == b"connection"
-        for word in value.split(b",")
-    }
-    return frozenset(words - {b"host", b"content-length", b"content-type", b"authorization"})
+    words: frozenset[bytes] = frozenset()
+    for key, value in headers:
+        if key.lower() == b"connection":
+            words |= {word.strip().lower() for word in value.split(b",")}
+    return words - _NEVER_NAMED if words else words
 
 
 def wants_websocket(headers: RawHeaders) -> bool:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.gateway import heads
 from aegis.gateway.base import ByteStream, Framing, Request, ResponsePlan
+from aegis.gateway.deadlines import Alarm, Deadlines, Guard
 from aegis.gateway.deliver import deliver, refusal
 from aegis.gateway.failures import Cut, Failure, denied, malformed
-from aegis.gateway.forward import Forwarder, protected
+from aegis.gateway.forward import Forwarder, Released, protected
 from aegis.gateway.names import Host
 from aegis.gateway.outgoing import OutgoingBody
 from aegis.gateway.policy import Admission
@@ -61,7 +61,8 @@ class HttpConnection:
         self._stream = stream
         self._number = number
         self._place = place
-        self._reader = RequestReader(stream, session.bounds)
+        self._deadlines = session.deadlines
+        self._reader = RequestReader(stream, session.bounds, session.deadlines)
         self._sent = False
 
     async def run(self) -> Connect | None:
@@ -136,7 +137,7 @@ class HttpConnection:
             return await self._refuse(recorder, failure, head, body)
         except Cut as cut:
             error = cut.error
-            await (self._stream.abort() if cut.reset else self._stream.close())
+            await self._break_off(cut)
             return False
         except OSError as gone:
             error = f"client-gone: {type(gone).__name__}"
@@ -150,6 +151,14 @@ class HttpConnection:
             return False
         finally:
             await recorder.finish(error)
+
+    async def _break_off(self, cut: Cut) -> None:
+        if cut.reset:
+            await self._stream.abort()
+        elif cut.ragged and isinstance(self._stream, Peekable):
+            await self._stream.end_ragged()
+        else:
+            await self._stream.close()
 
     async def _refuse(
         self, recorder: ExchangeRecorder, failure: Failure, head: Head, body: ClientBody
@@ -202,9 +211,8 @@ class HttpConnection:
         recorder.target = path
         admission = session.admit(place.host, place.port)
         recorder.routed = admission.route is not None
-        recorder.credential = session.vault.credential(head.headers)
         safe = protected(admission, tls=place.tls)
-        session.vault.release(path, head.headers, place.host, place.port, protected=safe)
+        released = session.vault.release(path, head.headers, place.host, place.port, protected=safe)
         outgoing = OutgoingBody(body, session.vault, recorder.request, place.host.name)
         await outgoing.prefetch()
         request = Request(
@@ -217,30 +225,17 @@ class HttpConnection:
             body=outgoing,
             http_version=head.http_version,
         )
-        forwarder = Forwarder(session, admission, tls=place.tls)
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(self._watched(head, outgoing))
-            plan = await session.interceptor.intercept(request, forwarder)
-            stack.push_async_callback(plan.release)
-            if forwarder.connection is None:
-                # A plan that an interceptor has changed may have reasons to be slow.
-                joined = plan.wire is None and plan.body is forwarder.prompt
-                return await self._respond(recorder, plan, head, outgoing, body, joined=joined)
-        return await self._switch(recorder, plan, head, forwarder)
-
-    @contextlib.asynccontextmanager
-    async def _watched(self, head: Head, outgoing: OutgoingBody) -> AsyncIterator[None]:
-        """Ends what is inside when the client leaves: an upstream isn't kept busy for nobody. A client that said
-        this is its last request may close its own side and go on reading."""
-        if not head.keep_alive:
-            yield
-            return
-        watch = _Watch(self._reader, outgoing)
+        forwarder = Forwarder(session, admission, tls=place.tls, released=Released(request, *released))
+        watch = _Watch(self._reader, outgoing, self._deadlines)
         try:
-            async with asyncio.timeout(None) as scope:
-                watch.start(scope)
+            with watch.scope:
+                # A client that said this is its last request may close its own side and go on reading.
+                if head.keep_alive:
+                    watch.start()
                 try:
-                    yield
+                    plan = await session.interceptor.intercept(request, forwarder)
+                    if forwarder.connection is None:
+                        return await self._respond(recorder, plan, head, outgoing, body)
                 finally:
                     await watch.stop()
         except TimeoutError:
@@ -248,6 +243,7 @@ class HttpConnection:
                 raise
             text = "the client left before the response was complete"
             raise Failure("client-gone", text, status=None) from None
+        return await self._switch(recorder, plan, head, forwarder)
 
     async def _respond(
         self,
@@ -256,8 +252,6 @@ class HttpConnection:
         head: Head,
         outgoing: OutgoingBody,
         body: ClientBody,
-        *,
-        joined: bool,
     ) -> bool:
         recorder.status, recorder.reason = plan.status, plan.reason
         recorder.response_headers = plan.headers
@@ -267,26 +261,27 @@ class HttpConnection:
         close = not (head.keep_alive and plan.keep_alive and outgoing.complete)
         close = close or plan.framing is Framing.CLOSE
         try:
-            await self._deliver(recorder, plan, head, close=close, joined=joined)
+            await self._deliver(recorder, plan, head, close=close)
         except Cut:
             if outgoing.refused is not None:
                 raise outgoing.refused from None
             raise
-        if close:
+        finally:
             await plan.release()
+        if close:
             await self._linger(body)
         return not close
 
     async def _deliver(
-        self, recorder: ExchangeRecorder, plan: ResponsePlan, head: Head, *, close: bool, joined: bool = False
+        self, recorder: ExchangeRecorder, plan: ResponsePlan, head: Head, *, close: bool
     ) -> None:
-        plan.body = _copied(plan.body, recorder)
-
         async def write(data: bytes) -> None:
             await self._write(data)
             recorder.first_byte()
 
-        await deliver(plan, write, close=close, http_version=head.http_version, joined=joined)
+        await deliver(
+            plan, write, close=close, http_version=head.http_version, record=recorder.response_piece
+        )
 
     async def _switch(
         self, recorder: ExchangeRecorder, plan: ResponsePlan, head: Head, forwarder: Forwarder
@@ -315,7 +310,7 @@ class HttpConnection:
     async def _write(self, data: bytes) -> None:
         self._sent = True
         try:
-            async with asyncio.timeout(self._session.bounds.write_timeout_s):
+            with self._deadlines.within(self._session.bounds.write_timeout_s):
                 await self._stream.write(data)
         except TimeoutError:
             raise Failure("client-stalled", "the client does not read the response", status=None) from None
@@ -337,38 +332,37 @@ class HttpConnection:
 
 
 class _Watch:
-    """Looks out for the client's end of the connection while a response is awaited."""
+    """Looks out for the client's end of the connection while a response is awaited, and ends what is inside `scope`
+    then: an upstream isn't kept busy for nobody."""
 
-    def __init__(self, reader: RequestReader, outgoing: OutgoingBody) -> None:
+    def __init__(self, reader: RequestReader, outgoing: OutgoingBody, deadlines: Deadlines) -> None:
         self._reader = reader
         self._outgoing = outgoing
+        self._deadlines = deadlines
+        self._alarm: Alarm | None = None
         self._task: asyncio.Task[None] | None = None
+        self.scope = Guard(deadlines)
         self.gone = False
 
-    def start(self, scope: asyncio.Timeout) -> None:
+    def start(self) -> None:
         # Most exchanges are over before anybody needs to look.
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._begin, scope)
+        self._alarm = self._deadlines.alarm(_WATCH_AFTER_S, self._begin)
 
     async def stop(self) -> None:
-        self._timer.cancel()
+        if self._alarm is not None:
+            self._deadlines.remove(self._alarm)
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait({self._task})
 
-    def _begin(self, scope: asyncio.Timeout) -> None:
+    def _begin(self) -> None:
         if self._outgoing.complete:
-            self._task = asyncio.ensure_future(self._look(scope))
+            self._task = asyncio.ensure_future(self._look())
         else:
-            self.start(scope)
+            self.start()
 
-    async def _look(self, scope: asyncio.Timeout) -> None:
+    async def _look(self) -> None:
         with contextlib.suppress(OSError):
             await self._reader.until_gone()
         self.gone = True
-        scope.reschedule(asyncio.get_running_loop().time())
-
-
-async def _copied(body: AsyncIterator[bytes], recorder: ExchangeRecorder) -> AsyncIterator[bytes]:
-    async for piece in body:
-        recorder.response_piece(piece)
-        yield piece
+        self.scope.expire()

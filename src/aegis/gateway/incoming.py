@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from aegis.gateway import codings, heads
-from aegis.gateway.base import Framing, RawHeaders, ResponsePlan
+from aegis.gateway.base import Framing, RawHeaders, ResponsePlan, is_ready
 from aegis.gateway.failures import Cut, Failure
+from aegis.gateway.matching import StreamReplacer
 from aegis.gateway.secrets import Vault
 
 
@@ -42,7 +43,7 @@ def hide_values(plan: ResponsePlan, vault: Vault, *, declared: bool) -> Response
         plan.body = _decoded(plan.body, coding)
         if plan.framing is Framing.LENGTH:
             plan.framing = Framing.CHUNKED
-    plan.body = _without_values(plan.body, vault)
+    plan.body = _WithoutValues(plan.body, vault.echo_filter())
     original = plan.trailers
     plan.trailers = lambda: vault.without_values(original())
     return plan
@@ -58,15 +59,31 @@ async def _decoded(body: AsyncIterator[bytes], coding: str) -> AsyncIterator[byt
             raise Cut(f"upstream-coding: {error}") from error
 
 
-async def _without_values(body: AsyncIterator[bytes], vault: Vault) -> AsyncIterator[bytes]:
-    replacer = vault.echo_filter()
-    try:
-        async for piece in body:
-            if out := replacer.feed(piece):
-                yield out
-    except Cut:
-        # What was held back is no whole value, and the client would have seen it before the cut. It is dropped all
-        # the same: it may be most of a value.
-        raise
-    if rest := replacer.flush():
-        yield rest
+class _WithoutValues:
+    """A body whose secrets' values are replaced. When it breaks off, what was held back is dropped: it is no whole
+    value, but it may be most of one."""
+
+    def __init__(self, body: AsyncIterator[bytes], replacer: StreamReplacer) -> None:
+        self._body = body
+        self._replacer = replacer
+        self._ended = False
+
+    @property
+    def ready(self) -> bool:
+        return is_ready(self._body)
+
+    def __aiter__(self) -> _WithoutValues:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ended:
+            try:
+                piece = await anext(self._body)
+            except StopAsyncIteration:
+                self._ended = True
+                out = self._replacer.flush()
+            else:
+                out = self._replacer.feed(piece)
+            if out:
+                return out
+        raise StopAsyncIteration

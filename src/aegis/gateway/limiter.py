@@ -131,6 +131,8 @@ class _Bucket:
 
 @dataclass(slots=True)
 class _Provider:
+    told: dict[object, float] = field(default_factory=dict)
+    """Trial → when what a 429 has told it is over."""
     requests: _Bucket = field(default_factory=_Bucket)
     tokens: _Bucket = field(default_factory=_Bucket)
     in_flight: int = 0
@@ -161,9 +163,10 @@ class Limiter:
         """Whether anything is known about this host: most have no limit and cost nothing here."""
         return host in self._providers
 
-    async def acquire(self, host: str, tokens: float) -> None:
+    async def acquire(self, host: str, tokens: float, trial: object = None) -> None:
         """Wait for one request and this many tokens; never longer than `longest_s`. In order of arrival for a
-        configured rate; all at once when a learnt window opens."""
+        configured rate; all at once when a learnt window opens. A trial that was answered 429 is not made to wait
+        for what that answer has taught: whether it backs off by itself is what a run wants to know."""
         provider = self._providers.get(host)
         if provider is None:
             return
@@ -174,6 +177,8 @@ class Limiter:
             if wait > 0 and left > 0:
                 await self._sleep(min(wait, left))
                 now = self._clock()
+            if provider.told.get(trial, 0.0) > now:
+                break
             wait = provider.requests.window(1, now)
             if wait <= 0:
                 wait = provider.tokens.window(tokens, now)
@@ -188,8 +193,10 @@ class Limiter:
             provider.in_flight = max(0, provider.in_flight - 1)
             provider.tokens_in_flight = max(0.0, provider.tokens_in_flight - tokens)
 
-    def learn(self, host: str, status: int, headers: RawHeaders) -> None:
+    def learn(self, host: str, status: int, headers: RawHeaders, trial: object = None) -> None:
         """Take a response's word for what is left. The response's own request is not in flight any more."""
+        if status != 429 and not any(b"ratelimit" in key.lower() for key, _ in headers):
+            return
         now = self._clock()
         found = read_headers(headers, datetime.datetime.now(datetime.UTC))
         retry = next((value for key, value in headers if key.lower() == b"retry-after"), None)
@@ -197,6 +204,10 @@ class Limiter:
         if not found and pause is None:
             return
         provider = self._providers.setdefault(host, _Provider())
+        if status == 429 and trial is not None:
+            told_s = max([pause or 0.0, *(item.reset_s for item in found if item.remaining == 0)])
+            provider.told = {who: at for who, at in provider.told.items() if at > now}
+            provider.told[trial] = now + told_s
         for item in found:
             if item.kind == "requests":
                 provider.requests.learn(item, provider.in_flight, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 
@@ -12,6 +13,9 @@ class Needles:
         # Longest first: where one is the beginning of another, the longer one is the match.
         self.all = tuple(sorted({item for item in needles if item}, key=lambda item: (-len(item), item)))
         self.longest = len(self.all[0]) if self.all else 0
+        self._shortest = len(self.all[-1]) if self.all else 0
+        firsts = b"".join(re.escape(needle[:1]) for needle in self.all)
+        self._first = re.compile(b"[" + firsts + b"]" if self.all else rb"(?!)")
         self._by_first: dict[int, list[bytes]] = {}
         for needle in self.all:
             self._by_first.setdefault(needle[0], []).append(needle)
@@ -23,6 +27,8 @@ class Needles:
         """Position of the leftmost match, and what matched."""
         best: tuple[int, bytes] | None = None
         end = len(data)
+        if end - start < self._shortest:
+            return None
         for needle in self.all:
             at = data.find(needle, start, end)
             if at >= 0 and (best is None or at < best[0]):
@@ -33,12 +39,10 @@ class Needles:
 
     def open_suffix(self, data: bytes) -> int:
         """Length of the longest end of `data` with which a needle begins (a whole needle is not open)."""
-        start = max(0, len(data) - self.longest + 1)
-        tail = data[start:]
-        for at, byte in enumerate(tail):
-            if byte in self._by_first:
-                rest = tail[at:]
-                if any(len(n) > len(rest) and n.startswith(rest) for n in self._by_first[byte]):
+        for begun in self._first.finditer(data, max(0, len(data) - self.longest + 1)):
+            rest = data[begun.start() :]
+            for needle in self._by_first[rest[0]]:
+                if len(needle) > len(rest) and needle.startswith(rest):
                     return len(rest)
         return 0
 
@@ -150,7 +154,7 @@ class Watcher:
 
 
 def replace_all(data: bytes, needles: Needles, counterparts: dict[bytes, bytes]) -> bytes:
-    if not needles:
+    if needles.find(data) is None:
         return data
     replacer = StreamReplacer(needles, counterparts)
     return replacer.feed(data) + replacer.flush()

@@ -10,8 +10,12 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_SHORT = 300
+"""Longer texts are not worth remembering: a guest chooses them."""
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _NUMBER = re.compile(r"(0x[0-9a-f]*|[0-9]+)\Z")
@@ -49,6 +53,10 @@ def parse_host(text: str) -> Host:
 
 def parse_authority(text: str) -> tuple[Host, int | None]:
     """`host`, `host:port`, `[v6]:port`. Raises `ValueError`."""
+    return _remembered(text) if len(text) <= _SHORT else _parse_authority(text)
+
+
+def _parse_authority(text: str) -> tuple[Host, int | None]:
     if "@" in text or "/" in text:
         raise ValueError(f"not host:port: {text[:80]!r}")
     host, port = text, None
@@ -57,6 +65,9 @@ def parse_authority(text: str) -> tuple[Host, int | None]:
         if not 0 < port < 65536:
             raise ValueError(f"not a port: {text[:80]!r}")
     return parse_host(host), port
+
+
+_remembered = lru_cache(maxsize=1024)(_parse_authority)
 
 
 def address(host: Host) -> IPAddress:

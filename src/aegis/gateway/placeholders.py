@@ -35,6 +35,49 @@ _ALPHABETS = (
 )
 
 
+_HEX, _BASE32 = "0123456789abcdef", string.ascii_uppercase + "234567"
+_MIXED = string.ascii_letters + string.digits
+
+_SHAPES: dict[str, tuple[str, str, int]] = {
+    "ANTHROPIC_API_KEY": ("sk-ant-api03-", _MIXED, 95),
+    "ANTHROPIC_AUTH_TOKEN": ("sk-ant-oat01-", _MIXED, 95),
+    "AWS_ACCESS_KEY_ID": ("AKIA", _BASE32, 16),
+    "AWS_SECRET_ACCESS_KEY": ("", _MIXED, 40),
+    "AZURE_OPENAI_API_KEY": ("", _HEX, 32),
+    "DEEPSEEK_API_KEY": ("sk-", _HEX, 32),
+    "GH_TOKEN": ("ghp_", _MIXED, 36),
+    "GITHUB_TOKEN": ("ghp_", _MIXED, 36),
+    "GITLAB_TOKEN": ("glpat-", _MIXED, 20),
+    "GEMINI_API_KEY": ("AIza", _MIXED, 35),
+    "GOOGLE_API_KEY": ("AIza", _MIXED, 35),
+    "GROQ_API_KEY": ("gsk_", _MIXED, 52),
+    "HF_TOKEN": ("hf_", string.ascii_letters, 34),
+    "HUGGINGFACE_HUB_TOKEN": ("hf_", string.ascii_letters, 34),
+    "HUGGING_FACE_HUB_TOKEN": ("hf_", string.ascii_letters, 34),
+    "MISTRAL_API_KEY": ("", _MIXED, 32),
+    "NPM_TOKEN": ("npm_", _MIXED, 36),
+    "OPENAI_API_KEY": ("sk-proj-", _MIXED, 156),
+    "OPENROUTER_API_KEY": ("sk-or-v1-", _HEX, 64),
+    "PERPLEXITY_API_KEY": ("pplx-", _MIXED, 48),
+    "REPLICATE_API_TOKEN": ("r8_", _MIXED, 37),
+    "STRIPE_API_KEY": ("sk_live_", _MIXED, 99),
+    "STRIPE_SECRET_KEY": ("sk_live_", _MIXED, 99),
+    "STRIPE_WEBHOOK_SECRET": ("whsec_", _MIXED, 32),
+    "TAVILY_API_KEY": ("tvly-", _MIXED, 32),
+    "TOGETHER_API_KEY": ("", _HEX, 64),
+    "XAI_API_KEY": ("xai-", _MIXED, 80),
+}
+"""Variable → prefix, alphabet and length (without the prefix) of the values that its provider hands out."""
+
+
+def made_up(name: str) -> str:
+    """A random value of the shape that the variable's provider hands out, else 40 letters and digits: it stands in
+    for a secret that the host lacks, so that the guest sees the same with and without the real one."""
+    prefix, alphabet, length = _SHAPES.get(name.upper(), ("", _MIXED, 40))
+    rng = random.SystemRandom()
+    return prefix + "".join(rng.choice(alphabet) for _ in range(length))
+
+
 def check_value(name: str, value: str) -> None:
     """Raises `UsageError` when a value cannot be protected; the text never holds the value."""
     if len(value) < MIN_LENGTH:

@@ -11,6 +11,8 @@ from aegis.errors import UsageError
 from aegis.gateway.names import Host, IPAddress, parse_authority
 
 DEFAULT_PORTS = (80, 443)
+_REMEMBERED = 1024
+"""Decisions; a guest may ask for any number of hosts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,30 @@ class Policy:
         self, allow: Iterable[str], routes: Mapping[str, str], passthrough: Iterable[str] = ()
     ) -> None:
         self._allow = tuple(parse_pattern(text) for text in allow)
-        # An exact name wins over a wildcard, and a longer wildcard over a shorter one.
-        parsed = [parse_route(name, target) for name, target in routes.items()]
-        self._routes = sorted(
-            parsed, key=lambda route: (route.pattern.wildcard, -len(route.pattern.host.name))
-        )
+        self._routes = _sorted(parse_route(name, target) for name, target in routes.items())
         self._passthrough = tuple(parse_pattern(text) for text in passthrough)
+        self._decided: dict[tuple[Host, int], Admission | None] = {}
+
+    def with_routes(self, routes: Mapping[str, str]) -> Policy:
+        """The same with these routes besides; for the same pattern they win. Raises `UsageError`."""
+        if not routes:
+            return self
+        made = Policy((), routes)
+        new = {route.pattern for route in made._routes}
+        made._routes = _sorted([*made._routes, *(item for item in self._routes if item.pattern not in new)])
+        made._allow, made._passthrough = self._allow, self._passthrough
+        return made
 
     def admit(self, host: Host, port: int) -> Admission | None:
         """How `host:port` is reached, or None when nothing allows it."""
+        key = host, port
+        if key not in self._decided:
+            if len(self._decided) >= _REMEMBERED:
+                self._decided.clear()
+            self._decided[key] = self._decide(host, port)
+        return self._decided[key]
+
+    def _decide(self, host: Host, port: int) -> Admission | None:
         route = next((item for item in self._routes if item.pattern.covers(host, port)), None)
         entries = [item for item in self._allow if item.covers(host, port)]
         if route is None and not entries:
@@ -132,3 +149,11 @@ class Policy:
         """Whether the allow list names this very address: then it may be private."""
         host = Host(str(ip), True)
         return any(item.covers(host, port) for item in self._allow)
+
+
+def _sorted(routes: Iterable[Route]) -> list[Route]:
+    """An exact name wins over a wildcard, a longer wildcard over a shorter one, one with a port over one without."""
+    return sorted(
+        routes,
+        key=lambda route: (route.pattern.wildcard, -len(route.pattern.host.name), route.pattern.port is None),
+    )

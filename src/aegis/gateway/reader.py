@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 import h11
 
-from aegis.gateway import heads
-from aegis.gateway.base import ByteStream, RawHeaders
+from aegis.gateway import heads, plain
+from aegis.gateway.base import ByteStream, RawHeaders, RequestBody
 from aegis.gateway.config import Bounds
+from aegis.gateway.deadlines import Deadlines
 from aegis.gateway.failures import Failure, malformed
 from aegis.gateway.streams import READ_BYTES
 
@@ -22,45 +24,45 @@ class Head:
     target: str
     headers: RawHeaders
     http_version: str
+    keep_alive: bool
 
-    @property
-    def keep_alive(self) -> bool:
-        options = heads.connection_options(self.headers)
-        options |= {
-            word.strip().lower()
-            for word in (heads.first(self.headers, b"proxy-connection") or b"").split(b",")
-            if word
-        }
-        return b"close" not in options if self.http_version == "1.1" else b"keep-alive" in options
+
+class ClientBody(RequestBody, Protocol):
+    complete: bool
+    """True once its end was read."""
 
 
 class RequestReader:
     """The client's side of one HTTP connection. Requests may be pipelined; they are taken one after another."""
 
-    def __init__(self, stream: ByteStream, bounds: Bounds) -> None:
+    def __init__(self, stream: ByteStream, bounds: Bounds, deadlines: Deadlines | None = None) -> None:
         self._stream = stream
         self._bounds = bounds
+        self._deadlines = deadlines or Deadlines()
         self._buffer = bytearray()
         self._ended = False
-        self.partial = b""
-        """The beginning of a head that could not be read, for the trace."""
 
     async def next(self) -> tuple[Head, ClientBody] | None:
         """None when the client is done or was idle for too long. Raises `Failure` for what is no request."""
         if not await self._begun():
             return None
         try:
-            async with asyncio.timeout(self._bounds.head_timeout_s):
-                raw = await self._head()
+            raw = await self._head()
         except TimeoutError:
-            self.partial = bytes(self._buffer[:200])
             raise Failure(
                 "request-timeout", "the request's headers were never finished", status=408
             ) from None
-        except Failure:
-            self.partial = bytes(self._buffer[:200])
-            raise
-        self.partial = raw[:200]
+        bounds = self._bounds
+        found = plain.read_request(raw, max_headers=bounds.max_headers, target_bytes=bounds.target_bytes)
+        if found is None:
+            return self._careful(raw)
+        keep_alive = b"close" not in _wishes(found.headers)
+        return Head(found.method, found.target, found.headers, "1.1", keep_alive), SizedBody(
+            self, found.length
+        )
+
+    def _careful(self, raw: bytes) -> tuple[Head, ClientBody]:
+        """What is not written in the plainest form: every rule is checked, and h11 reads it."""
         heads.check_head(raw, self._bounds)
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=self._bounds.head_bytes)
         try:
@@ -73,8 +75,11 @@ class RequestReader:
         version = event.http_version.decode()
         if version not in ("1.0", "1.1"):
             raise malformed(f"HTTP version {version}")
-        head = Head(event.method.decode(), event.target.decode(), tuple(event.headers.raw_items()), version)
-        return head, ClientBody(self, connection, head)
+        headers: RawHeaders = tuple(event.headers.raw_items())
+        wishes = _wishes(headers)
+        keep_alive = b"close" not in wishes if version == "1.1" else b"keep-alive" in wishes
+        head = Head(event.method.decode(), event.target.decode(), headers, version, keep_alive)
+        return head, ParsedBody(self, connection, head)
 
     async def until_gone(self) -> None:
         """Returns when the client ends its side. Call it only while no request is being read; what arrives
@@ -92,21 +97,24 @@ class RequestReader:
         return data
 
     async def _begun(self) -> bool:
-        try:
-            async with asyncio.timeout(self._bounds.idle_timeout_s):
-                while True:
-                    # RFC 9112, section 2.2: empty lines before a request line are skipped.
-                    while self._buffer[:2] == b"\r\n":
-                        del self._buffer[:2]
-                    if self._buffer and self._buffer != b"\r":
-                        return True
+        until: float | None = None
+        while True:
+            # RFC 9112, section 2.2: empty lines before a request line are skipped.
+            while self._buffer[:2] == b"\r\n":
+                del self._buffer[:2]
+            if self._buffer and self._buffer != b"\r":
+                return True
+            until = until or asyncio.get_running_loop().time() + self._bounds.idle_timeout_s
+            try:
+                with self._deadlines.until(until):
                     if not await self._receive():
                         return False
-        except TimeoutError:
-            return False
+            except TimeoutError:
+                return False
 
     async def _head(self) -> bytes:
-        checked = 0
+        """Raises `TimeoutError`, and `Failure` for what can't become a head."""
+        checked, until = 0, None
         while True:
             end = self._buffer.find(b"\r\n\r\n", max(0, checked - 3))
             if end >= 0 and end + 4 <= self._bounds.head_bytes:
@@ -117,8 +125,10 @@ class RequestReader:
                 raise malformed(f"headers longer than {self._bounds.head_bytes} bytes")
             heads.check_partial(self._buffer, checked)
             checked = len(self._buffer)
-            if not await self._receive():
-                raise malformed("the connection ended inside the headers")
+            until = until or asyncio.get_running_loop().time() + self._bounds.head_timeout_s
+            with self._deadlines.until(until):
+                if not await self._receive():
+                    raise malformed("the connection ended inside the headers")
 
     async def _receive(self) -> bool:
         data = b"" if self._ended else await self._stream.read(READ_BYTES)
@@ -127,10 +137,28 @@ class RequestReader:
         return bool(data)
 
     async def take(self) -> bytes:
-        """Bytes of the current request's body, b"" at the connection's end."""
+        """Whatever the client goes on sending, b"" at the connection's end."""
         if not self._buffer:
             await self._receive()
         return self.rest()
+
+    async def body_bytes(self, most: int) -> bytes:
+        """At least one and at most `most` bytes of the current request's body. Raises `Failure`."""
+        if not self._buffer:
+            try:
+                with self._deadlines.within(self._bounds.body_timeout_s):
+                    await self._receive()
+            except TimeoutError:
+                raise Failure(
+                    "request-timeout", "the request's body was never finished", status=408
+                ) from None
+            if not self._buffer:
+                raise Failure("client-gone", "the connection ended inside the request's body", status=None)
+        if len(self._buffer) <= most:
+            return self.rest()
+        data = bytes(self._buffer[:most])
+        del self._buffer[:most]
+        return data
 
     def give_back(self, data: bytes) -> None:
         self._buffer[:0] = data
@@ -140,21 +168,47 @@ class RequestReader:
         await self._stream.write(_CONTINUE)
 
 
-class ClientBody:
-    """Fulfils `RequestBody`. `complete` is true once its end was read."""
+def _wishes(headers: RawHeaders) -> frozenset[bytes] | set[bytes]:
+    """What the client says about the connection. Clients of proxies have a header of their own for it."""
+    options = heads.connection_options(headers)
+    other = heads.first(headers, b"proxy-connection")
+    if other is None:
+        return options
+    return options | {word.strip().lower() for word in other.split(b",")}
+
+
+class SizedBody:
+    """A body with a Content-Length, or none. Fulfils `ClientBody`."""
+
+    def __init__(self, reader: RequestReader, length: int) -> None:
+        self._reader = reader
+        self._left = length
+        self.length: int | None = length
+        self.complete = not length
+
+    async def read(self) -> bytes:
+        if not self._left:
+            return b""
+        data = await self._reader.body_bytes(self._left)
+        self._left -= len(data)
+        self.complete = not self._left
+        return data
+
+
+class ParsedBody:
+    """A body that h11 takes apart: chunked, or asked for by `Expect`. Fulfils `ClientBody`."""
 
     def __init__(self, reader: RequestReader, connection: h11.Connection, head: Head) -> None:
         self._reader = reader
         self._connection = connection
-        self._timeout_s = reader._bounds.body_timeout_s
         length = heads.first(head.headers, b"content-length")
         chunked = heads.first(head.headers, b"transfer-encoding") is not None
         self.length: int | None = None if chunked else int(length or 0)
         self.complete = False
         self._invited = False
-        self.trailers: RawHeaders = ()
         if self.length == 0:
-            self._finish(self._connection.next_event())
+            self._connection.next_event()
+            self._finish()
 
     async def read(self) -> bytes:
         while not self.complete:
@@ -167,24 +221,15 @@ class ClientBody:
             elif isinstance(event, h11.Data):
                 return bytes(event.data)
             else:
-                self._finish(event)
+                self._finish()
         return b""
 
-    def _finish(self, event: object) -> None:
+    def _finish(self) -> None:
         self.complete = True
-        if isinstance(event, h11.EndOfMessage):
-            self.trailers = tuple(event.headers.raw_items())
         self._reader.give_back(self._connection.trailing_data[0])
 
     async def _receive(self) -> None:
         if self._connection.they_are_waiting_for_100_continue and not self._invited:
             self._invited = True
             await self._reader.invite()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                data = await self._reader.take()
-        except TimeoutError:
-            raise Failure("request-timeout", "the request's body was never finished", status=408) from None
-        if not data:
-            raise Failure("client-gone", "the connection ended inside the request's body", status=None)
-        self._connection.receive_data(data)
+        self._connection.receive_data(await self._reader.body_bytes(READ_BYTES))

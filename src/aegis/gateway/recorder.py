@@ -10,7 +10,6 @@ from aegis.gateway.base import RawHeaders
 from aegis.gateway.config import Bounds
 from aegis.gateway.secrets import Vault
 from aegis.trace import Body, Exchange
-from aegis.trace.exchange import Headers
 
 MAX_CHUNKS = 1000
 _SLOW_BYTES = 1024 * 1024
@@ -121,7 +120,6 @@ class ExchangeRecorder:
         self.upstream = ""
         self.routed = False
         self.replayed = False
-        self.credential: str | None = None
         self.faults: tuple[str, ...] = ()
         self.request = Tape(bounds.recorded_body_bytes, budget)
         self.response = Tape(bounds.recorded_body_bytes, budget)
@@ -170,6 +168,12 @@ class ExchangeRecorder:
             raise
         self._emit(bodies, ended_s, error)
 
+    def finish_at_once(self, error: str) -> None:
+        """For an exchange without bodies."""
+        if not self.finished:
+            self.finished = True
+            self._emit((None, None), self._now(), error)
+
     def _bodies(self) -> tuple[Body | None, Body | None]:
         return self._body(self.request, self.headers), self._body(self.response, self.response_headers)
 
@@ -189,11 +193,11 @@ class ExchangeRecorder:
                 port=self.port,
                 method=self.method,
                 path=redact(self.target),
-                request_headers=self._redacted(self.headers),
+                request_headers=self._vault.redact_headers(self.headers),
                 request_body=bodies[0],
                 status=self.status,
                 reason=self.reason,
-                response_headers=self._redacted(self.response_headers),
+                response_headers=self._vault.redact_headers(self.response_headers),
                 response_body=bodies[1],
                 started_s=self._started_s,
                 first_byte_s=self._first_byte_s,
@@ -203,11 +207,8 @@ class ExchangeRecorder:
                 routed=self.routed,
                 replayed=self.replayed,
                 error=None if error is None else redact(error),
-                credential=self.credential,
+                credential=self._vault.credential(self.headers),
                 chunks=tuple(self._chunks),
                 faults=self.faults,
             )
         )
-
-    def _redacted(self, headers: RawHeaders) -> Headers:
-        return tuple((name.decode("latin-1"), self._vault.redact_header(value)) for name, value in headers)

@@ -30,14 +30,11 @@ from aegis.gateway.names import Host
 from aegis.gateway.placeholders import MIN_LENGTH, check_value, make_placeholder
 from aegis.gateway.policy import Pattern, parse_pattern
 
-CREDENTIAL_HEADERS = (
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "private-token",
-    "x-auth-token",
+CREDENTIAL_HEADERS = frozenset(
+    {b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key", b"private-token", b"x-auth-token"}
 )
+_REMEMBERED = 256
+"""Credentials whose hash is kept; a guest may send any number."""
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -79,6 +76,7 @@ class Vault:
             parsed = tuple(parse_pattern(text) for text in patterns)
             self._secrets.append(Secret(name, values[name], placeholder, parsed))
         self._hash_key = os.urandom(32)
+        self._hashed: dict[bytes, str] = {}
         self.placeholders = Needles(item.placeholder.encode() for item in self._secrets)
         self._names = {item.placeholder.encode(): item.name for item in self._secrets}
         self._echo: dict[bytes, bytes] = {}
@@ -114,15 +112,15 @@ class Vault:
     ) -> tuple[str, RawHeaders]:
         """Target and headers with values in place of placeholders. Raises `Failure` when a placeholder stands where
         no value may go; nothing has left then."""
-        if not self._secrets:
+        if not self._secrets or not self._shows(self.placeholders, headers, target.encode("latin-1")):
             return target, headers
         granted = [item for item in self._secrets if item.may_go_to(host, port, protected=protected)]
         path, mark, query = target.partition("?")
         for item in granted:
             query = query.replace(item.placeholder, quote(item.value, safe="-._~"))
         out: list[tuple[bytes, bytes]] = []
+        self._refuse(b"\n".join([name for name, _ in headers]), "a header name", host)
         for name, value in headers:
-            self._refuse(name, "a header name", host)
             new = _swap_header(value, granted)
             self._refuse(_readable(new), f"the header {name.decode('latin-1')}", host)
             out.append((name, new))
@@ -161,7 +159,7 @@ class Vault:
 
     def without_values(self, headers: RawHeaders) -> RawHeaders:
         """Response headers as the guest may see them."""
-        if not self._secrets:
+        if not self._secrets or not self._shows(self._echo_needles, headers):
             return headers
         return tuple((name, self._hide(value)) for name, value in headers)
 
@@ -170,14 +168,21 @@ class Vault:
         cut off at its end, where half a value may stand: it is dropped."""
         if not self._secrets:
             return data
-        replacer = StreamReplacer(self._marker_needles, self._markers)
-        done = replacer.feed(data)
-        return done if cut else done + replacer.flush()
+        if not cut:
+            return replace_all(data, self._marker_needles, self._markers)
+        return StreamReplacer(self._marker_needles, self._markers).feed(data)
 
     def redact_text(self, text: str) -> str:
         if not self._secrets:
             return text
         return self.redact(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
+
+    def redact_headers(self, headers: RawHeaders) -> tuple[tuple[str, str], ...]:
+        if not self._secrets or not self._shows(self._marker_needles, headers):
+            return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
+        return tuple(
+            (self.redact(name).decode("latin-1"), self.redact_header(value)) for name, value in headers
+        )
 
     def redact_header(self, value: bytes) -> str:
         """Also looks inside Basic credentials."""
@@ -193,10 +198,22 @@ class Vault:
     def credential(self, headers: RawHeaders) -> str | None:
         """A stable hash, keyed for this run, of the credential that these headers carry."""
         for name, value in headers:
-            if name.decode("latin-1").lower() in CREDENTIAL_HEADERS:
-                real = _swap_header(value, self._secrets)
-                return hmac.new(self._hash_key, real, hashlib.sha256).hexdigest()[:16]
+            if name.lower() in CREDENTIAL_HEADERS:
+                if value not in self._hashed:
+                    if len(self._hashed) >= _REMEMBERED:
+                        self._hashed.clear()
+                    real = _swap_header(value, self._secrets)
+                    self._hashed[value] = hmac.new(self._hash_key, real, hashlib.sha256).hexdigest()[:16]
+                return self._hashed[value]
         return None
+
+    @staticmethod
+    def _shows(needles: Needles, headers: RawHeaders, also: bytes = b"") -> bool:
+        """Whether it is worth looking closer: one search through everything."""
+        values = [value for _, value in headers]
+        if any(value[:6].lower() == b"basic " for value in values):
+            return True
+        return needles.find(b"\n".join([also, *[name for name, _ in headers], *values])) is not None
 
     def _hide(self, value: bytes) -> bytes:
         hidden = replace_all(value, self._echo_needles, self._echo)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from aegis.gateway import arrive
 from aegis.gateway.base import ByteStream, Interceptor, Origin, RawHeaders, Request
+from aegis.gateway.deadlines import Deadlines
 from aegis.gateway.environment import guest_environment
 from aegis.gateway.failures import Failure, denied
 from aegis.gateway.limiter import BYTES_PER_TOKEN
 from aegis.gateway.names import Host
-from aegis.gateway.policy import Admission
+from aegis.gateway.policy import Admission, Policy
 from aegis.gateway.recorder import Blobs, Budget, ExchangeRecorder, Sink
+from aegis.gateway.refusals import why_unreachable
 from aegis.gateway.upstream import Pool
 from aegis.trace import Exchange
 
@@ -26,6 +28,8 @@ _log = logging.getLogger(__name__)
 
 _REFUSALS = frozenset({"denied", "secret-refused", "limit"})
 _MAX_SUMMARY = 1000
+_MAX_REFUSED = 1000
+"""Recorded of the conversations that the guest's kernel refused; a program that tries for ever fills no trace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +50,24 @@ class Session:
     """
 
     def __init__(
-        self, gateway: Gateway, label: str, sink: Sink, blobs: Blobs, interceptor: Interceptor
+        self,
+        gateway: Gateway,
+        policy: Policy,
+        label: str,
+        sink: Sink,
+        blobs: Blobs,
+        interceptor: Interceptor,
     ) -> None:
         self.label = label
         self.vault = gateway.vault
-        self.policy = gateway.policy
+        self.policy = policy
         self.dialer = gateway.dialer
         self.authority = gateway.authority
         self.bounds = gateway.config.bounds
         self.replaying = gateway.replaying
         self.interceptor = interceptor
-        self.pool = Pool(gateway.dialer, self.bounds)
+        self.deadlines = Deadlines()
+        self.pool = Pool(gateway.dialer, policy, self.bounds, self.deadlines)
         self._limiter = gateway.limiter
         self._clock = gateway.clock
         self._zero_s = gateway.clock()
@@ -72,6 +83,7 @@ class Session:
         self._waiting = 0
         self._waiting_since_s = 0.0
         self._waited_s = 0.0
+        self._refused = 0
         self._closed = False
 
     @property
@@ -85,6 +97,11 @@ class Session:
         """Seconds during which at least one request waited for a provider's shared limit."""
         running = self._clock() - self._waiting_since_s if self._waiting else 0.0
         return self._waited_s + running
+
+    @property
+    def begun(self) -> int:
+        """How many exchanges have begun: the id of the last one."""
+        return self._exchanges
 
     def start_clock(self) -> None:
         """Now is second 0 of the exchanges' times: the agent starts."""
@@ -110,6 +127,25 @@ class Session:
             await asyncio.wait({task})
             raise
 
+    def refused(self, address: str, port: int, protocol: str, name: str | None = None) -> None:
+        """Told of a conversation that never reached the gateway, because nothing in the sandbox listens for it: the
+        sandbox's own kernel has refused it. `protocol` is `tcp`, `udp` or `icmp`; `name` is the host that the address
+        stands for. Recorded as `denied`, the first 1,000 of a trial; all are counted."""
+        host = (name or address)[:253]
+        try:
+            self.vault.refuse_host(host)
+            failure = denied(why_unreachable(host, port, protocol, name=name is not None))
+        except Failure as refusal:
+            failure = refusal
+        self._refused += 1
+        recorder = self.begin("denied", 0) if self._refused <= _MAX_REFUSED and not self._closed else None
+        if recorder is None:
+            self._count(self.vault.redact_text(host), port, self.vault.redact_text(str(failure)))
+            return
+        recorder.scheme, recorder.host, recorder.port = protocol, host, port
+        self.note(recorder, failure)
+        recorder.finish_at_once(str(failure))
+
     async def close(self) -> None:
         """End every connection; exchanges in progress are recorded as cancelled. May be called repeatedly."""
         self._closed = True
@@ -119,6 +155,7 @@ class Session:
         if live:
             await asyncio.wait(live)
         self.pool.close()
+        self.deadlines.close()
 
     def begin(self, kind: str, connection: int) -> ExchangeRecorder | None:
         """A new exchange, or None when the trial has had its share: then nothing more is recorded or served."""
@@ -164,7 +201,7 @@ class Session:
             self._waiting_since_s = self._clock()
         self._waiting += 1
         try:
-            await self._limiter.acquire(request.host, tokens)
+            await self._limiter.acquire(request.host, tokens, self)
         finally:
             self._waiting -= 1
             if not self._waiting:
@@ -175,7 +212,7 @@ class Session:
         self._limiter.finished(request.host, tokens)
 
     def learn_limit(self, host: str, status: int, headers: RawHeaders) -> None:
-        self._limiter.learn(host, status, headers)
+        self._limiter.learn(host, status, headers, self)
 
     def _now(self) -> float:
         return round(self._clock() - self._zero_s, 6)

@@ -1,55 +1,10 @@
-"""Adapters: asyncio's streams as `ByteStream`, and a stream whose first bytes were read already."""
+"""A stream whose first bytes were read already."""
 
 from __future__ import annotations
-
-import asyncio
-import contextlib
-import socket
-import struct
 
 from aegis.gateway.base import ByteStream
 
 READ_BYTES = 64 * 1024
-
-
-class AsyncioStream:
-    """A socket of asyncio as a `ByteStream`."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def read(self, max_bytes: int) -> bytes:
-        return await self._reader.read(max_bytes)
-
-    async def write(self, data: bytes) -> None:
-        self._writer.write(data)
-        await self._writer.drain()
-
-    async def write_eof(self) -> None:
-        if self._writer.is_closing():
-            return
-        if not self._writer.can_write_eof():
-            # asyncio's TLS has no half-closed state; a peer that waits for our end would wait for ever.
-            self._writer.close()
-            return
-        with contextlib.suppress(OSError):
-            self._writer.write_eof()
-
-    async def close(self) -> None:
-        self._writer.close()
-
-    async def abort(self) -> None:
-        linger_zero(self._writer)
-        self._writer.transport.abort()
-
-
-def linger_zero(writer: asyncio.StreamWriter) -> None:
-    """Make the socket's close a reset."""
-    sock = writer.get_extra_info("socket")
-    if sock is not None:
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
 class Peekable:
@@ -90,6 +45,10 @@ class Peekable:
 
     async def close(self) -> None:
         await self._inner.close()
+
+    async def end_ragged(self) -> None:
+        """Close, inside TLS without close_notify."""
+        await getattr(self._inner, "end_ragged", self._inner.close)()
 
     async def abort(self) -> None:
         await self._inner.abort()

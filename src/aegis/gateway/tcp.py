@@ -15,7 +15,7 @@ from aegis.gateway.http import HttpConnection, Place
 from aegis.gateway.names import Host, parse_host
 from aegis.gateway.policy import DEFAULT_PORTS, Admission
 from aegis.gateway.recorder import ExchangeRecorder
-from aegis.gateway.streams import AsyncioStream, Peekable
+from aegis.gateway.streams import Peekable
 from aegis.gateway.tls import TLSStream
 from aegis.gateway.tunnel import Check, Relay
 
@@ -115,8 +115,10 @@ class Arrival:
     async def _dial(self) -> _Upstream:
         if self._session.replaying:
             raise Failure("not-recorded", "only HTTP can be replayed", status=None)
-        dialled = await self._session.dialer.connect(endpoint(self._admission, tls=self._tls))
-        return _Upstream(Peekable(AsyncioStream(dialled.reader, dialled.writer)), dialled.address)
+        dialled = await self._session.dialer.connect(
+            endpoint(self._admission, tls=self._tls), self._session.policy
+        )
+        return _Upstream(Peekable(dialled.stream), dialled.address)
 
     async def _carry(
         self, stream: Peekable, kind: Literal["tcp", "tls-passthrough"], upstream: _Upstream | None

@@ -15,7 +15,7 @@ from importlib import resources
 from typing import Any
 
 from aegis.errors import LedgerError
-from aegis.results import verdict
+from aegis.results import _totals, verdict
 from aegis.results.records import OUTCOMES, RunRecord, TrialRecord
 
 SCHEMA = "aegis.run/1"
@@ -37,16 +37,18 @@ def build(
 
     Keys of `run.config` that are read: `fail_under` (percent; absent or None: 100), `isolation` (mapping with
     `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`, or None),
-    `fingerprint` (text or None), `seed` (integer or None), `started_at` (ISO 8601; absent: `run.created_at`),
-    and `duration_s` (seconds) when the argument is None. Other keys are left alone, and so are keys of the
-    mappings that the document doesn't have.
+    `fingerprint` (text or None), `seed` (integer or None), `recorded` (absent: False), `replay_of` (id of a run or
+    None), `started_at` (ISO 8601; absent: `run.created_at`), and `duration_s` (seconds) when the argument is None.
+    Other keys are left alone, and so are keys of the mappings that the document doesn't have.
 
     The verdict counts every trial in `trials` as planned; one without an outcome appears as `cancelled`,
     reason `not run`. A trial's result is a TrialResult as JSON; its `trace` is the digest of a blob, or the
-    trace itself, from which `answer`, `turns` and the number of tool calls are then taken.
+    trace itself, from which `answer`, `turns` and the number of tool calls are then taken. `usage`, `exchanges` and
+    `prices` (which ones, as text) stand beside it.
     """
     config = run.config
     entries = [_entry(trial) for trial in trials]
+    results = [trial.result for trial in trials if trial.outcome is not None and trial.result is not None]
     counts = {name: sum(entry["outcome"] == name for entry in entries) for name in OUTCOMES}
     fail_under = config.get("fail_under")
     decided = verdict.decide(counts, len(entries), fail_under)
@@ -67,6 +69,11 @@ def build(
         "fingerprint": config.get("fingerprint"),
         "git": _pick(config["git"], _GIT) if config.get("git") else None,
         "seed": config.get("seed"),
+        "recorded": bool(config.get("recorded")),
+        "replay_of": config.get("replay_of"),
+        "denied": _totals.denied(results),
+        "prices": _totals.prices(results),
+        "judge": _totals.judge(results),
         "trials": entries,
     }
 

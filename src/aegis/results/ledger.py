@@ -1,6 +1,6 @@
 """The ledger: every run, trial and attempt, in FOLDER/ledger.db, with blobs beside it.
 
-Layout of FOLDER: `ledger.db` (SQLite, with `-wal` and `-shm`), `blobs/` (blobs.py), `runs/RUN.lock`
+Layout of FOLDER: `.gitignore`, `ledger.db` (SQLite, with `-wal` and `-shm`), `blobs/` (blobs.py), `runs/RUN.lock`
 (owner.py).
 
 Each trial counts exactly once. `begin_attempt` gives an attempt its epoch and thereby supersedes older ones;
@@ -36,10 +36,10 @@ class Ledger:
     blobs: BlobStore
 
     def __init__(self, folder: Path) -> None:
-        """Open FOLDER/ledger.db, or make it. Raises `LedgerError` for a file that is corrupt, truncated, not
-        ours, or written by a newer Aegis; such a file is left as it is."""
+        """Open FOLDER/ledger.db, or make it; a new folder tells git to leave it alone. Raises `LedgerError` for a
+        file that is corrupt, truncated, not ours, or written by a newer Aegis; such a file is left as it is."""
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            _make_folder(folder)
         except OSError as error:
             raise LedgerError(
                 f"cannot make the ledger's folder {folder}: {error.strerror or error}",
@@ -310,6 +310,18 @@ class Ledger:
         if row is None:
             raise UsageError(f"run {run_id} in {self.folder} has no trial {number} of {case} ({variant})")
         return row
+
+
+def _make_folder(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if folder.is_dir():
+            return
+        raise
+    # Only a folder of our own making: whoever made it before may want its content tracked.
+    (folder / ".gitignore").write_text("*\n", encoding="ascii")
 
 
 def _check_status(status: str) -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
+
 MIB = 1024 * 1024
 WORKSPACE = "/workspace"
 """Where the suite's files lie in the guest, and the working directory of the agent, set-up steps and checks."""
@@ -164,6 +166,8 @@ class Sandbox(Protocol):
     """
 
     info: SandboxInfo
+    network: NetworkPaths | None
+    """How clients inside reach the outside; None for a sandbox that was started without a network."""
 
     async def exec(
         self,
@@ -240,9 +244,10 @@ class Driver(Protocol):
         """Tell the driver how many more `start` calls of this template to expect, so that it may restore machines
         ahead (the warm pool). 0 empties the pool. Never required."""
 
-    async def start(self, template: Template) -> Sandbox:
+    async def start(self, template: Template, *, network: NetworkAccess | None = None) -> Sandbox:
         """A fresh machine that no one has used: entropy, clock, host name and machine id are its own, and it has
-        acknowledged them. Raises `SandboxStartError` or `HostNeedsError`."""
+        acknowledged them. Its connections go to `network`'s handler and nowhere else; without one they are refused.
+        Raises `SandboxStartError` or `HostNeedsError`."""
 
     def slots(self, spec: TemplateSpec) -> int:
         """How many sandboxes of this size the host's processors and free memory carry at once (≥ 1)."""

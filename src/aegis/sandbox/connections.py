@@ -1,81 +1,43 @@
-"""Connections that the workload opened, on the host's side: streams that reach a handler and nothing else."""
+"""Connections that the workload opened, on the host's side: streams that reach a handler and nothing else.
+
+Everything here is told by the machine, and hostile. What one connection holds is bounded by the window, how many there
+are by `MAX_CONNECTIONS`; a frame that the protocol does not allow raises WireError, which ends the machine.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any
 
 from aegis.sandbox.guest import wire
+from aegis.sandbox.network import Connection, Destination, NetworkHandler, Refusal
 
-FIRST_STREAM = 0x80000000
-"""Streams that begin in the machine have numbers from here on."""
-MAX_CONNECTIONS = 4096
-RESET, FINISH = b"\x01", b"\x02"
-"""Payloads of a CLOSE: reset the connection; or deliver what was sent, and drop what still arrives."""
+MAX_CONNECTIONS = 2048
+MAX_REFUSALS = 1024
+"""Different ones of which the handler is told."""
+HANDLER_GRACE_S = 30.0
+"""How long handlers may take to end when they are cancelled; then they are left to themselves."""
+NAME_BYTES = 253
 _PIECE = 32768
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """Where a connection wanted to go, as the machine tells it; hostile like everything else from there."""
-
-    via: Literal["proxy", "direct"]
-    name: str | None = None
-    address: str | None = None
-    port: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A conversation with the outside that the machine's own kernel refused: no listener stands for it."""
-
-    address: str
-    port: int
-    protocol: str
-    name: str | None = None
-
-
-class Connection(Protocol):
-    """A connection's bytes. One reader and one writer; every method may raise OSError when the other side is gone."""
-
-    async def read(self, max_bytes: int) -> bytes: ...
-
-    async def write(self, data: bytes) -> None: ...
-
-    async def write_eof(self) -> None: ...
-
-    async def close(self) -> None: ...
-
-    async def abort(self) -> None: ...
-
-
-class NetworkHandler(Protocol):
-    """Serves a machine's connections; the gateway's session behind a thin adapter."""
-
-    async def connect(self, connection: Connection, destination: Destination) -> None:
-        """Serve one connection to its end. Raises nothing but CancelledError."""
-
-    def refused(self, refusal: Refusal) -> None:
-        """Told of each refused conversation once."""
-
+_KINDS = frozenset({wire.OPEN, wire.DATA, wire.END, wire.GRANT, wire.CLOSE})
 
 Send = Callable[[bytes], None]
 Drain = Callable[[], Awaitable[None]]
+SendInTurn = Callable[[bytes], Awaitable[None]]
 
 
 class MuxConnection:
     """Fulfils `Connection` over a stream of the mux."""
 
-    def __init__(self, stream: int, send: Send, drain: Drain) -> None:
+    def __init__(self, stream: int, send: Send, send_in_turn: SendInTurn) -> None:
         self._stream = stream
         self._send = send
-        self._drain = drain
+        self._send_in_turn = send_in_turn
         self._inbox = bytearray()
-        self._allowed = wire.WINDOW
-        self._credit = wire.WINDOW
+        self._allowed = wire.CONNECTION_WINDOW
+        self._credit = wire.CONNECTION_WINDOW
         self._read_ended = False
         self._write_ended = False
         self._gone = False
@@ -106,9 +68,8 @@ class MuxConnection:
                 raise ConnectionResetError("the client is gone")
             piece = view[: min(self._credit, _PIECE)]
             self._credit -= len(piece)
-            self._send(wire.encode(wire.DATA, self._stream, bytes(piece)))
+            await self._send_in_turn(wire.encode(wire.DATA, self._stream, bytes(piece)))
             view = view[len(piece) :]
-            await self._drain()
 
     async def write_eof(self) -> None:
         if not self._write_ended and not self._gone:
@@ -119,15 +80,14 @@ class MuxConnection:
         """What was written is delivered; the machine ends the connection when its side has ended too."""
         await self.write_eof()
         if not self._gone and not self._read_ended:
-            self._send(wire.encode(wire.CLOSE, self._stream, FINISH))
-        self._gone = True
-        self._changed.set()
+            self._send(wire.encode(wire.CLOSE, self._stream, wire.FINISH))
+        self.lost()
 
     async def abort(self) -> None:
         if not self._gone:
-            self._gone = True
-            self._send(wire.encode(wire.CLOSE, self._stream, RESET))
-            self._changed.set()
+            self._send(wire.encode(wire.CLOSE, self._stream, wire.RESET))
+            self._inbox.clear()
+            self.lost()
 
     async def _wait(self) -> None:
         self._changed.clear()
@@ -144,23 +104,22 @@ class MuxConnection:
             if not self._gone:
                 self._inbox += payload
         elif kind == wire.END:
-            wire.decode_channel(payload)
+            if wire.decode_channel(payload):
+                raise wire.WireError("END of a channel that a connection does not have")
             self._read_ended = True
         elif kind == wire.GRANT:
             channel, amount = wire.decode_grant(payload)
-            if channel or self._credit + amount > wire.WINDOW:
+            if channel or self._credit + amount > wire.CONNECTION_WINDOW:
                 raise wire.WireError("more credit than was used")
             self._credit += amount
         elif kind == wire.CLOSE:
-            self._gone = self._gone or payload == RESET
+            self._gone = self._gone or payload == wire.RESET
             self._read_ended = True
             self._write_ended = True
-        else:
-            raise wire.WireError(f"frame kind {kind} on a connection's stream")
         self._changed.set()
 
     def lost(self) -> None:
-        """The machine is gone."""
+        """Nothing more will come or be taken: every call that waits ends."""
         self._gone = True
         self._changed.set()
 
@@ -171,17 +130,26 @@ class Connections:
     def __init__(self, send: Send, drain: Drain) -> None:
         self._send = send
         self._drain = drain
-        self._live: dict[int, tuple[MuxConnection, asyncio.Task[None]]] = {}
+        self._live: dict[int, MuxConnection] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._refusals: set[Refusal] = set()
+        self._turn = asyncio.Lock()
         self.handler: NetworkHandler | None = None
+
+    def __len__(self) -> int:
+        """How many are being served."""
+        return len(self._live)
 
     def frame(self, kind: int, stream: int, payload: bytes) -> None:
         """A frame for a stream that began in the machine. Raises WireError."""
+        if kind not in _KINDS:
+            raise wire.WireError(f"frame kind {kind} on a connection's stream")
         if kind == wire.OPEN:
             self._open(stream, wire.decode_json(payload))
             return
-        known = self._live.get(stream)
-        if known is not None:  # one that has just ended is no error
-            known[0].on_frame(kind, payload)
+        connection = self._live.get(stream)
+        if connection is not None:  # one that has just ended is no error
+            connection.on_frame(kind, payload)
             if kind == wire.CLOSE:
                 self._live.pop(stream)
 
@@ -189,37 +157,80 @@ class Connections:
         if stream in self._live:
             raise wire.WireError(f"stream {stream} opened twice")
         if message.get("op") == "refused":
-            if self.handler is not None:
-                self.handler.refused(_refusal(message))
+            self._refused(_refusal(message))
             return
-        connection = MuxConnection(stream, self._send, self._drain)
-        if self.handler is None or len(self._live) >= MAX_CONNECTIONS:
-            self._send(wire.encode(wire.CLOSE, stream, RESET))
+        destination = _destination(message)
+        # Tasks, not streams: a machine that ends its connections has not ended their handlers yet.
+        if self.handler is None or len(self._tasks) >= MAX_CONNECTIONS:
+            self._send(wire.encode(wire.CLOSE, stream, wire.RESET))
             return
-        task = asyncio.create_task(self._serve(self.handler, connection, _destination(message)))
-        self._live[stream] = connection, task
+        connection = self._live[stream] = MuxConnection(stream, self._send, self._send_in_turn)
+        task = asyncio.create_task(self._serve(self.handler, stream, connection, destination))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    @staticmethod
-    async def _serve(handler: NetworkHandler, connection: MuxConnection, destination: Destination) -> None:
+    def _refused(self, refusal: Refusal) -> None:
+        if self.handler is None or refusal in self._refusals or len(self._refusals) >= MAX_REFUSALS:
+            return
+        self._refusals.add(refusal)
         try:
-            await handler.connect(connection, destination)
+            self.handler.refused(refusal)
+        except Exception as error:
+            report_trouble(error)
+
+    async def _serve(
+        self, handler: NetworkHandler, stream: int, connection: MuxConnection, destination: Destination
+    ) -> None:
+        try:
+            await serve(handler, connection, destination)
         finally:
+            if self._live.get(stream) is connection:
+                self._live.pop(stream)
+
+    async def _send_in_turn(self, frame: bytes) -> None:
+        """One connection after the other: together they would fill the way's buffer with a piece of each."""
+        async with self._turn:
+            await self._drain()
+            self._send(frame)
+
+    def end(self) -> None:
+        """The machine is gone: end every handler."""
+        self.handler = None
+        for connection in self._live.values():
+            connection.lost()
+        self._live.clear()
+        for task in self._tasks:
+            task.cancel()
+
+    async def ended(self) -> None:
+        """Wait for the handlers that were ended. Never raises."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=HANDLER_GRACE_S)
+
+
+async def serve(handler: NetworkHandler, connection: Connection, destination: Destination) -> None:
+    """Let a handler serve a connection, which is closed afterwards, or reset when the handler failed."""
+    try:
+        await handler.connect(connection, destination)
+    except asyncio.CancelledError:
+        await connection.abort()
+        raise
+    except Exception as error:
+        report_trouble(error)
+        await connection.abort()
+    else:
+        with suppress(OSError):
             await connection.close()
 
-    async def close(self) -> None:
-        """The machine is gone: end every handler. Never raises."""
-        tasks = []
-        for connection, task in self._live.values():
-            connection.lost()
-            task.cancel()
-            tasks.append(task)
-        self._live.clear()
-        with suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)
+
+def report_trouble(error: Exception) -> None:
+    """A handler's own fault: it may end its connection and nothing else."""
+    context = {"message": "the handler of a sandbox's connections failed", "exception": error}
+    asyncio.get_running_loop().call_exception_handler(context)
 
 
 def _text(value: Any) -> str | None:
-    return value[:253] if isinstance(value, str) else None
+    return value[:NAME_BYTES] if isinstance(value, str) else None
 
 
 def _port(value: Any) -> int:
@@ -241,7 +252,9 @@ def _destination(message: dict[str, Any]) -> Destination:
 
 
 def _refusal(message: dict[str, Any]) -> Refusal:
-    protocol = _text(message.get("protocol")) or "tcp"
+    protocol = message.get("protocol")
+    if protocol not in ("tcp", "udp", "icmp"):
+        raise wire.WireError("a refusal of an unknown protocol")
     return Refusal(
         _text(message.get("address")) or "", _port(message.get("port")), protocol, _text(message.get("name"))
     )

@@ -14,9 +14,13 @@ from typing import Any
 
 from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
+from aegis.sandbox.connections import Connections
 from aegis.sandbox.guest import wire
+from aegis.sandbox.network import NetworkHandler
 
 EXPLAIN_TIMEOUT_S = 5.0
+MAX_UNSENT_BYTES = 1 << 20
+"""While more than this waits for a machine that does not read, nothing is read from it: answers would pile up."""
 
 ERROR_CODES = frozenset(
     {
@@ -251,6 +255,9 @@ class Mux:
         self.prepared: dict[str, int] = {}
         """Stream numbers of prepared programs."""
         self._opening: set[asyncio.Task[MuxProcess]] = set()
+        self.connections = Connections(self.send_raw, self.drain)
+        """What the workload opens."""
+        self._awaited: tuple[object, NetworkHandler | None] | None = None
         self.explain: Callable[[], Awaitable[Exception]] | None = None
         """Asked why the machine is gone when its connection ends."""
 
@@ -264,13 +271,18 @@ class Mux:
         """Wait for the machine's first frame."""
         await asyncio.shield(self._hello)
 
-    async def init(self, message: dict[str, Any]) -> None:
-        """Give the machine its identity; returns when it has acknowledged this very one."""
+    async def init(self, message: dict[str, Any], handler: NetworkHandler | None = None) -> None:
+        """Give the machine its identity; returns when it has acknowledged this very one.
+
+        From its acknowledgement on `handler` serves its connections; until then, and without one, they are reset.
+        """
         if self._ready.done():  # a pooled machine is given an identity a second time, when a trial takes it
             self.check()
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(_retrieve)
         self._asked_ready = True
+        self.connections.handler = None
+        self._awaited = message["nonce"], handler
         self.send_json(wire.INIT, 0, message)
         nonce = await asyncio.shield(self._ready)
         if nonce != message["nonce"]:
@@ -282,7 +294,8 @@ class Mux:
             with suppress(asyncio.CancelledError, Exception):
                 await self._task
         self._fail(SandboxLostError("the sandbox was stopped"))
-        self._writer.close()
+        await self.connections.ended()
+        self._writer.transport.abort()  # a machine that does not read would make any other end wait
         with suppress(Exception):
             await self._writer.wait_closed()
 
@@ -293,6 +306,8 @@ class Mux:
             while data := await self._reader.read(65536):
                 for kind, stream, payload in self._decoder.feed(data):
                     self._frame(kind, stream, payload)
+                if self._writer.transport.get_write_buffer_size() > MAX_UNSENT_BYTES:
+                    await self.drain()
             await self._ended("the machine's connection was closed")
         except (wire.WireError, GuestProtocolError) as error:
             self._fail(GuestProtocolError(f"the machine broke the protocol: {error}"))
@@ -307,7 +322,9 @@ class Mux:
         self._fail(SandboxLostError(what))
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
-        if stream:
+        if stream >= wire.FIRST_CONNECTION:
+            self.connections.frame(kind, stream, payload)
+        elif stream:
             process = self._processes.get(stream)
             if process is not None:
                 process.on_frame(kind, payload)
@@ -321,7 +338,11 @@ class Mux:
         elif kind == wire.READY:
             if not self._asked_ready or self._ready.done():
                 raise wire.WireError("READY that nobody asked for")
-            self._ready.set_result(str(wire.decode_json(payload).get("nonce")))
+            nonce = str(wire.decode_json(payload).get("nonce"))
+            if self._awaited is not None and nonce == self._awaited[0]:
+                # Here, not when `init` goes on: a connection may stand right behind this frame.
+                self.connections.handler = self._awaited[1]
+            self._ready.set_result(nonce)
         elif kind == wire.DOWN:
             reason = shown(wire.decode_json(payload).get("reason"))[:200]
             self._fail(SandboxLostError(f"the machine went down: {reason}", by_guest=True))
@@ -336,6 +357,7 @@ class Mux:
         for future in (self._hello, self._ready):
             if not future.done():
                 future.set_exception(self._error)
+        self.connections.end()
         self.gone.set()
 
     def fail(self, error: Exception) -> None:

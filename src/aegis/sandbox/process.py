@@ -3,6 +3,9 @@
 No isolation of any kind: a trial can read and change whatever the user can. The guest program is the same as in a
 machine; it serves a new folder that stands for `/`, so `/workspace/x` is `FOLDER/workspace/x` and only relative paths
 mean the same as in a machine.
+
+A trial's network is a proxy port on this host's loopback. Clients that honour the proxy variables use it; nothing keeps
+the others from going straight out.
 """
 
 from __future__ import annotations
@@ -22,9 +25,13 @@ from pathlib import Path
 from aegis.errors import SandboxError, SandboxStartError
 from aegis.sandbox import guest
 from aegis.sandbox.base import DriverInfo, Progress, SandboxInfo, Template, TemplateSpec
+from aegis.sandbox.guest.trust import AUTHORITY, BUNDLE
 from aegis.sandbox.mux import Mux
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
+from aegis.sandbox.proxyport import ProxyPort
 from aegis.sandbox.remote import RemoteSandbox
 from aegis.sandbox.setup import run_setup, template_key
+from aegis.sandbox.trust import host_bundle
 
 START_TIMEOUT_S = 60.0
 
@@ -41,7 +48,10 @@ class ProcessDriver:
             security_boundary=False,
             isolated_state=False,
             version=f"Python {sys.version.split()[0]}",
-            note="NO ISOLATION: trials run as plain processes of this host; results say nothing about production",
+            note=(
+                "NO ISOLATION: trials run as plain processes of this host, whose network is open to them; "
+                "results say nothing about production"
+            ),
         )
 
     async def __aenter__(self) -> ProcessDriver:
@@ -60,7 +70,7 @@ class ProcessDriver:
     def slots(self, spec: TemplateSpec) -> int:
         return max(1, os.cpu_count() or 1)
 
-    async def start(self, template: Template) -> ProcessSandbox:
+    async def start(self, template: Template, *, network: NetworkAccess | None = None) -> ProcessSandbox:
         begun = time.monotonic()
         root = Path(tempfile.mkdtemp(prefix="w-"))
         sandbox: ProcessSandbox | None = None
@@ -71,6 +81,8 @@ class ProcessDriver:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await mux.hello()
             await run_setup(sandbox, mux, template.spec, sandbox.env)
+            if network is not None:
+                await sandbox.connect(network)
         except BaseException as error:
             if sandbox is not None:
                 await asyncio.shield(sandbox.stop())
@@ -139,11 +151,27 @@ class ProcessSandbox(RemoteSandbox):
         super().__init__(mux, _info(0.0), self.env)
         self._server = server
         self._root = root
+        self._proxy: ProxyPort | None = None
         self._live = live
         live.add(self)
 
+    async def connect(self, access: NetworkAccess) -> None:
+        """Open the proxy port, and write the authority below the trial's folder. Raises SandboxStartError."""
+        self._proxy = ProxyPort(access.handler)
+        await self._proxy.open()
+        authority = bundle = None
+        if access.ca_pem is not None:
+            authority, bundle = self._root / AUTHORITY[1:], self._root / BUNDLE[1:]
+            pem = access.ca_pem.encode()
+            await asyncio.to_thread(_write_all, {authority: pem, bundle: host_bundle() + b"\n" + pem})
+        self.network = NetworkPaths(
+            self._proxy.url, str(authority) if authority else None, str(bundle) if bundle else None
+        )
+
     async def _destroy(self) -> None:
         """The guest program ends with its connection, and its cradle ends the rest and removes the folder."""
+        if self._proxy is not None:
+            await self._proxy.close()
         try:
             async with asyncio.timeout(30):
                 await self._server.wait()
@@ -153,6 +181,12 @@ class ProcessSandbox(RemoteSandbox):
             await self._server.wait()
         await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
         self._live.discard(self)
+
+
+def _write_all(files: Mapping[Path, bytes]) -> None:
+    for path, content in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
 
 
 def _host_env() -> dict[str, str]:

@@ -19,6 +19,7 @@ from aegis.sandbox.base import (
     SandboxInfo,
 )
 from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
+from aegis.sandbox.network import NetworkPaths
 
 TAR_OVERHEAD = 4 * MIB
 KILL_GRACE_S = 30.0
@@ -32,6 +33,7 @@ class RemoteSandbox:
         self._mux = mux
         self.info = info
         self.env = {**DEFAULT_ENV, **env}
+        self.network: NetworkPaths | None = None
         self._stopping: asyncio.Future[None] | None = None
 
     async def exec(

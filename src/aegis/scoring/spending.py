@@ -29,7 +29,8 @@ def of(key: str, trace: Trace, prices: Mapping[str, Any]) -> Spent:
     """What was spent of `key`, one of the limits of `budget`."""
     match key:
         case "seconds":
-            return Spent(trace.duration_s)
+            waited = f" ({trace.waited_s:.1f} of waiting not counted)" if trace.waited_s >= 0.05 else ""
+            return Spent(trace.own_s, note=waited)
         case "steps":
             return Spent(len(trace.turns) + len(trace.tool_calls))
         case "tool_calls":
@@ -45,7 +46,7 @@ def of(key: str, trace: Trace, prices: Mapping[str, Any]) -> Spent:
 def told(key: str, spent: Spent, limit: float) -> str:
     """`1200 of 1000 tokens`."""
     if key == "seconds":
-        return f"{spent.amount:.1f} of {limit:g} seconds"
+        return f"{spent.amount:.1f} of {limit:g} seconds{spent.note}"
     if key == "usd":
         return f"${spent.amount:.6g} of ${limit:g}{spent.note}"
     return f"{spent.amount:.0f} of {limit} {key.replace('_', ' ')}{spent.note}"

@@ -5,14 +5,28 @@ as JSON Schema. `yamltree`, `jsonl` and `pysuite` turn files into plain data wit
 together and reports all problems at once; `project` finds the project and its suites. docs/suite.md is the
 contract with users.
 
-Public names: `Suite`, `Case`, `Agent`, `SandboxConfig`, `World`, `Turn`, `Expectation`; `load_suite`,
-`json_schema`; `Project`, `find_project`, `find_suite`, `list_suites`; `parse_duration`, `parse_size`,
-`format_duration`, `format_size`.
+Public names: `Suite`, `Case`, `Agent`, `Secret`, `SandboxConfig`, `Network`, `Route`, `Upstream`, `Limit`, `World`,
+`Turn`, `Expectation`; `load_suite`, `json_schema`; `HostRules`; `Project`, `find_project`, `find_suite`,
+`list_suites`; `parse_duration`, `parse_size`, `format_duration`, `format_size`.
 """
 
+from aegis.suite.hosts import HostRules
 from aegis.suite.keys import json_schema
 from aegis.suite.load import load_suite
-from aegis.suite.model import Agent, Case, Expectation, SandboxConfig, Suite, Turn, World
+from aegis.suite.model import (
+    Agent,
+    Case,
+    Expectation,
+    Limit,
+    Network,
+    Route,
+    SandboxConfig,
+    Secret,
+    Suite,
+    Turn,
+    Upstream,
+    World,
+)
 from aegis.suite.project import Project, find_project, find_suite, list_suites
 from aegis.suite.units import format_duration, format_size, parse_duration, parse_size
 
@@ -20,10 +34,16 @@ __all__ = [
     "Agent",
     "Case",
     "Expectation",
+    "HostRules",
+    "Limit",
+    "Network",
     "Project",
+    "Route",
     "SandboxConfig",
+    "Secret",
     "Suite",
     "Turn",
+    "Upstream",
     "World",
     "find_project",
     "find_suite",

@@ -5,26 +5,54 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.suite.model import Case, Suite
+from aegis.suite.model import Agent, Case, Model, Network, Suite
 from aegis.suite.units import format_duration, format_size
 
 
 def to_document(suite: Suite) -> dict[str, Any]:
-    """Plain data that loads to an equal suite, apart from where its cases stand (`source_file`, lines)."""
+    """Plain data that loads to an equal suite, apart from where its cases stand (`source_file`, lines), and from
+    secrets that become optional because a route stands in for them."""
     sandbox = suite.sandbox
     return {
         "suite": suite.suite,
         "description": suite.description,
-        "agent": suite.agent.model_dump(),
+        "agent": _agent(suite.agent),
         "sandbox": {
             **sandbox.model_dump(),
             "memory": format_size(sandbox.memory),
             "setup": list(sandbox.setup),
         },
+        "network": _network(suite.network),
         "trials": suite.trials,
         "timeout": format_duration(suite.timeout),
         "cases": [_case(case) for case in suite.cases],
     }
+
+
+def _agent(agent: Agent) -> dict[str, Any]:
+    secrets = {
+        name: {"hosts": list(secret.hosts), **({"optional": True} if secret.optional else {})}
+        for name, secret in agent.secrets.items()
+    }
+    return {**agent.model_dump(), "secrets": secrets}
+
+
+def _network(network: Network) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "allow": list(network.allow),
+        "routes": {name: _given(route) for name, route in network.routes.items()},
+        "upstreams": {
+            name: {**upstream.model_dump(), "ready_timeout": format_duration(upstream.ready_timeout)}
+            for name, upstream in network.upstreams.items()
+        },
+        "passthrough": list(network.passthrough),
+        "limits": {host: _given(limit) for host, limit in network.limits.items()},
+    }
+    return document if network.ca_bundle is None else {**document, "ca_bundle": network.ca_bundle}
+
+
+def _given(model: Model) -> dict[str, Any]:
+    return model.model_dump(exclude_none=True)
 
 
 def _case(case: Case) -> dict[str, Any]:

@@ -8,6 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aegis.suite.hosts import (
+    EXPECTED_HOST,
+    EXPECTED_TARGET,
+    HOST_PATTERN,
+    TARGET_PATTERN,
+    host_entry,
+    route_target,
+)
 from aegis.suite.kinds import (
     BAD,
     Choice,
@@ -17,13 +25,16 @@ from aegis.suite.kinds import (
     Key,
     ListOf,
     MapOf,
+    Number,
     Schema,
     Section,
+    Short,
     Size,
     Text,
 )
 from aegis.suite.paths import EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN, guest_path
 from aegis.suite.problems import Path, Problems
+from aegis.suite.secretkeys import Secrets, secret_section
 from aegis.suite.units import describe
 
 MIB = 1024 * 1024
@@ -40,6 +51,8 @@ _GUEST_PATH = Converted(guest_path, EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN)
 _SOURCE = Text("a path in the project")
 _ENV = MapOf(_VARIABLE, Text("text", may_be_empty=True), "a mapping of environment variables")
 _DESCRIPTION = Text("text", may_be_empty=True, any_character=True)
+_HOST = Converted(host_entry, EXPECTED_HOST, HOST_PATTERN)
+_HOSTS = ListOf(_HOST, "a list of hosts such as [api.example]")
 _TRIALS = Integer(1, 1000)
 _TIMEOUT = Duration(1.0, 24 * 3600.0)
 
@@ -96,8 +109,89 @@ AGENT = Section(
             default="text",
         ),
         Key("env", _ENV, "Environment variables of the agent"),
+        Key(
+            "secrets",
+            Secrets(_VARIABLE, _HOST, secret_section(_HOST)),
+            "Variables of the host's environment whose values only the named hosts may see; the agent gets "
+            "placeholders",
+        ),
     ),
-    later=("secrets",),
+)
+
+ROUTE = Section(
+    (
+        Key(
+            "to",
+            Converted(route_target, EXPECTED_TARGET, TARGET_PATTERN),
+            "Where it leads: http://host:port, https://host:port, or host:port",
+        ),
+        Key("upstream", _NAME, "Name of an entry of upstreams"),
+        Key("unless", _VARIABLE, "Name of a secret: when it has a value, the name itself is reached"),
+    ),
+    one_of=("to", "upstream"),
+)
+
+UPSTREAM = Section(
+    (
+        Key(
+            "command",
+            Text("a shell command"),
+            "Shell command run on the host in the project's folder; it must listen on 127.0.0.1 at the port "
+            "that PORT names",
+            required=True,
+        ),
+        Key(
+            "scope",
+            Choice("scope", ("trial", "run")),
+            "trial: each trial has a process of its own; run: all trials share one",
+            default="trial",
+        ),
+        Key("env", _ENV, "Environment variables of the program, besides the host's own"),
+        Key("ready_timeout", Duration(0.1, 3600.0), "Time until its port must answer", default="30s"),
+    )
+)
+
+LIMIT = Section(
+    (
+        Key("requests_per_minute", Number(1e9), "Requests that all trials together may send in a minute"),
+        Key("tokens_per_minute", Number(1e12), "Tokens that all trials together may use in a minute"),
+    ),
+    not_empty=True,
+)
+
+NETWORK = Section(
+    (
+        Key("allow", _HOSTS, "What may be reached: name, *.name, name:port, address:port or *"),
+        Key(
+            "routes",
+            MapOf(
+                _HOST,
+                Short(ROUTE, "to", f"{EXPECTED_TARGET}, or a mapping such as {{upstream: NAME}}"),
+                "a mapping of production names to where they lead",
+            ),
+            "Production name → where it leads instead; a route allows its name",
+        ),
+        Key(
+            "upstreams",
+            MapOf(
+                _NAME,
+                Short(UPSTREAM, "command", "a shell command or a mapping such as {command: COMMAND}"),
+                "a mapping of names to server programs",
+            ),
+            "Server programs of the project that run on the host, for routes to lead to",
+        ),
+        Key("passthrough", _HOSTS, "Hosts whose TLS is not opened: pinned or client certificates"),
+        Key(
+            "limits",
+            MapOf(_HOST, LIMIT, "a mapping of hosts to their limits"),
+            "Host → the limit that all trials share there",
+        ),
+        Key(
+            "ca_bundle",
+            _SOURCE,
+            "PEM file, relative to the project's root, of further authorities that certify upstreams",
+        ),
+    )
 )
 
 SANDBOX = Section(
@@ -242,11 +336,12 @@ def suite_section(case: Section = CASE) -> Section:
             Key("description", _DESCRIPTION, "For people"),
             Key("agent", AGENT, "The program under test", required=True),
             Key("sandbox", SANDBOX, "The machine that each trial gets"),
+            Key("network", NETWORK, "What trials may reach; without it nothing"),
             Key("trials", _TRIALS, "How often each case runs", default=1),
             Key("timeout", _TIMEOUT, "Time for one trial, 1s to 24h", default="120s"),
             Key("cases", Cases(case), "The cases, or {jsonl: FILE}", required=True),
         ),
-        later=("network", "faults", "stress", "world", "collect"),
+        later=("faults", "stress", "world", "collect"),
     )
 
 

@@ -109,6 +109,34 @@ class Integer:
 
 
 @dataclass(frozen=True, slots=True)
+class Number:
+    """A number (float) above zero, at most `high`."""
+
+    high: float
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= self.high:
+            return float(value)
+        problems.wrong(path, f"expected a number above 0, at most {self.high:g}, got {describe(value)}")
+        return BAD
+
+    def schema(self) -> Schema:
+        return {"type": "number", "exclusiveMinimum": 0, "maximum": self.high}
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if isinstance(value, bool):
+            return value
+        problems.wrong(path, f"expected true or false, got {describe(value)}")
+        return BAD
+
+    def schema(self) -> Schema:
+        return {"type": "boolean"}
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """Seconds (float) from `low_s` to `high_s`."""
 
@@ -254,11 +282,12 @@ class Key:
 @dataclass(frozen=True, slots=True)
 class Section:
     """A mapping with known keys. `later` are keys of the format that this version refuses; of `one_of`,
-    exactly one must be there."""
+    exactly one must be there; with `not_empty`, any one of all."""
 
     keys: tuple[Key, ...]
     later: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
+    not_empty: bool = False
     kinds: Mapping[str, Kind] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -282,6 +311,8 @@ class Section:
                 problems.wrong(path, f"key {key.name!r} is missing{key.if_missing}")
         if self.one_of:
             self._check_one_of(result, refused, path, problems)
+        if self.not_empty and not value:
+            problems.wrong(path, f"needs {' or '.join(repr(key.name) for key in self.keys)}")
         return result
 
     def _refuse(self, name: str, path: Path, problems: Problems) -> str:
@@ -315,7 +346,39 @@ class Section:
             schema["required"] = required
         if self.one_of:
             schema["oneOf"] = [{"required": [name]} for name in self.one_of]
+        if self.not_empty:
+            schema["minProperties"] = 1
         return schema
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A section, or text that is short for a section with nothing but the key `key`."""
+
+    section: Section
+    key: str
+    expected: str
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        if isinstance(value, dict):
+            return self.section.read(value, path, problems)
+        if not isinstance(value, str):
+            problems.wrong(path, f"expected {self.expected}, got {describe(value)}")
+            return BAD
+        item = self.section.kinds[self.key].read(value, path, problems)
+        return BAD if item is BAD else {self.key: item}
+
+    def schema(self) -> Schema:
+        return {"anyOf": [self.section.kinds[self.key].schema(), self.section.schema()]}
+
+
+def holds_bad(value: Any) -> bool:
+    """Whether something in a value that was read is wrong."""
+    if isinstance(value, dict):
+        return BAD in value or any(holds_bad(item) for item in value.values())
+    if isinstance(value, list):
+        return any(holds_bad(item) for item in value)
+    return value is BAD
 
 
 def _described(key: Key) -> Schema:

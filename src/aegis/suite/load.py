@@ -19,10 +19,12 @@ from aegis.suite.checks import (
     check_sources,
 )
 from aegis.suite.document import to_document
+from aegis.suite.hosts import HostRules
 from aegis.suite.jsonl import BulkCases, parse_jsonl
 from aegis.suite.keys import CASE, SUITE
-from aegis.suite.kinds import BAD
+from aegis.suite.kinds import BAD, holds_bad
 from aegis.suite.model import Agent, Suite
+from aegis.suite.networkchecks import check_network, standing_in
 from aegis.suite.paths import exact_target, shown_path, source_problem
 from aegis.suite.plaindata import plain_data
 from aegis.suite.problems import Path as Place
@@ -44,6 +46,7 @@ def load_suite(
     check_expectation: CheckExpectation | None = None,
     check_agent: CheckAgent | None = None,
     expectation_files: ExpectationFiles | None = None,
+    host_rules: HostRules | None = None,
     project: Project | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
@@ -52,14 +55,18 @@ def load_suite(
     configuration, message); without it any scorer's name and configuration are taken.
     `expectation_files(scorer, config)` returns the files, relative to the suite's folder, that an entry
     without such problems needs: they must exist. `check_agent` returns what is wrong with the agent for its
-    protocol. `project` is the one that the file belongs to, found from its place by default.
+    protocol. `host_rules` (`aegis.gateway.entries`) decide what a host may be called; without them only the
+    shape of hosts is checked, and not whether secrets can be used anywhere. `project` is the one that the
+    file belongs to, found from its place by default.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
     text`, with files named relative to the project's root; `UsageError` when the project's own configuration
     is wrong.
     """
     path = Path(path).absolute()
-    loader = _Loader(path, project or project_of(path), check_expectation, check_agent, expectation_files)
+    loader = _Loader(
+        path, project or project_of(path), check_expectation, check_agent, expectation_files, host_rules
+    )
     try:
         suite = loader.load()
     except Unreadable as error:
@@ -96,6 +103,7 @@ class _Loader:
     check_expectation: CheckExpectation | None
     check_agent: CheckAgent | None
     expectation_files: ExpectationFiles | None
+    host_rules: HostRules | None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -134,12 +142,13 @@ class _Loader:
         if self.check_expectation is not None:
             check, files = self.check_expectation, self.expectation_files
             check_expectations(data, check, files, found, base=base, root=root)
+        check_network(data, found, root=root, rules=self.host_rules)
         agent = data.get("agent")
         if (
             self.check_agent is not None
             and isinstance(agent, dict)
             and "command" in agent
-            and BAD not in agent.values()
+            and not holds_bad(agent)
         ):
             problem = self.check_agent(Agent.model_validate(agent))
             if problem is not None:
@@ -224,7 +233,7 @@ class _Loader:
             ]
             fields["source_file"], fields["source_line"] = file, line
             cases.append(fields)
-        model = {**data, "cases": cases, "source_file": self.shown}
+        model = {**data, "cases": cases, "source_file": self.shown, "agent": self._agent(data)}
         if "files" in data.get("sandbox", {}):
             root = self.project.root
             files = {
@@ -233,6 +242,14 @@ class _Loader:
             }
             model["sandbox"] = {**data["sandbox"], "files": files}
         return model
+
+    def _agent(self, data: dict[str, Any]) -> dict[str, Any]:
+        """Secrets that a route stands in for are optional without saying so."""
+        secrets, optional = data["agent"].get("secrets", {}), standing_in(data.get("network"))
+        return {
+            **data["agent"],
+            "secrets": {name: {"optional": name in optional, **secret} for name, secret in secrets.items()},
+        }
 
     def _world_files(self, files: dict[str, str]) -> dict[str, str]:
         base = self.path.parent

@@ -16,6 +16,16 @@ class Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Secret(Model):
+    """A value of the host's environment that leaves the gateway for these hosts only."""
+
+    hosts: tuple[str, ...]
+    """As in `network.allow`."""
+    optional: bool = False
+    """Whether a run may start without the value, also because a route says `unless` it has one. The agent then
+    sees a placeholder that stands for nothing."""
+
+
 class Agent(Model):
     """The program under test and how turns reach it."""
 
@@ -24,6 +34,9 @@ class Agent(Model):
     `module:function`."""
     protocol: Literal["text", "jsonl", "python"] = "text"
     env: dict[str, str] = Field(default_factory=dict)
+    secrets: dict[str, Secret] = Field(default_factory=dict)
+    """Variable → who may see its value. The value is read from the host's environment when the run starts; the agent's
+    own environment holds a placeholder under the same name."""
 
 
 class SandboxConfig(Model):
@@ -38,6 +51,53 @@ class SandboxConfig(Model):
     setup: tuple[str, ...] = ()
     """Shell commands run in /workspace once per template; each must exit 0."""
     env: dict[str, str] = Field(default_factory=dict)
+
+
+class Limit(Model):
+    """A provider's shared limit, as the user knows it. Limits that are not set are learnt from answers."""
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+
+
+class Upstream(Model):
+    """A server program of the project that runs on the host, on loopback, for as long as its scope lasts."""
+
+    command: str
+    """A shell command (`sh -c`) run in the project's folder, in the foreground. `PORT` in its environment is the
+    TCP port on 127.0.0.1 that it must listen on; it is ready when that port accepts a connection."""
+    scope: Literal["trial", "run"] = "trial"
+    """`trial`: every trial has a fresh process of its own, so that nothing one trial wrote is seen by another. `run`:
+    all trials share one."""
+    env: dict[str, str] = Field(default_factory=dict)
+    ready_timeout: float = 30.0  # seconds
+
+
+class Route(Model):
+    """Another upstream for a production name. Exactly one of `to` and `upstream` is set."""
+
+    to: str | None = None
+    """`http://host:port`, `https://host:port`, or `host:port`."""
+    upstream: str | None = None
+    """Name of an entry of `upstreams`, spoken to by plain HTTP."""
+    unless: str | None = None
+    """Name of a secret: when the host has a value for it, the route does not apply and the name itself is reached."""
+
+
+class Network(Model):
+    """What trials may reach, and how. Nothing else is reachable."""
+
+    allow: tuple[str, ...] = ()
+    """`name`, `*.wild.example`, `name:port`, `ip:port`, `*`; without a port 80 and 443."""
+    routes: dict[str, Route] = Field(default_factory=dict)
+    """Production name (written like an entry of `allow`) → where it leads. A route allows its name."""
+    upstreams: dict[str, Upstream] = Field(default_factory=dict)
+    passthrough: tuple[str, ...] = ()
+    """Hosts (as in `allow`) whose TLS is not opened: pinned or client certificates."""
+    limits: dict[str, Limit] = Field(default_factory=dict)
+    """Host name → its shared limit."""
+    ca_bundle: str | None = None
+    """PEM file, relative to the project root, of further authorities that upstreams may be certified by."""
 
 
 class World(Model):
@@ -92,6 +152,7 @@ class Suite(Model):
     description: str = ""
     agent: Agent
     sandbox: SandboxConfig = SandboxConfig()
+    network: Network = Network()
     trials: int = 1
     timeout: float = 120.0  # seconds of the trial's own time
     cases: tuple[Case, ...]

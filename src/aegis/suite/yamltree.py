@@ -139,7 +139,11 @@ class _Composer:
 
     def _alias(self, event: Any) -> Node:
         if event.anchor not in self.anchors:
-            raise BadYaml(_line(event), f"alias *{event.anchor} has no anchor &{event.anchor} before it")
+            # A host such as *.crm.example, meant as text, reads as one.
+            quotes = f' (write text in quotes: "*{event.anchor}")' if event.anchor.startswith(".") else ""
+            raise BadYaml(
+                _line(event), f"alias *{event.anchor} has no anchor &{event.anchor} before it{quotes}"
+            )
         node = self.anchors[event.anchor]
         if node is None:
             raise BadYaml(_line(event), f"alias *{event.anchor} stands inside its own anchor")
@@ -263,6 +267,8 @@ def _explain(error: Any) -> str:
         return f"not valid YAML: {problem} (write the value in quotes)"
     if problem.startswith("mapping values are not allowed"):
         return "not valid YAML: a second ': ' on the line (write the value in quotes), or wrong indentation"
+    if error.context == "while scanning an alias":
+        return "not valid YAML: a '*' that begins a value needs quotes"
     context = f"{error.context}, " if error.context else ""
     return f"not valid YAML: {context}{problem}"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import accumulate
 
 from aegis.trace import mcp_http, prices, toolcalls
 from aegis.trace.exchange import Exchange
@@ -35,7 +34,7 @@ def build_trace(
     rest = [exchange for exchange in exchanges if exchange.id not in models]
     mcp_calls, mcp_ids = mcp_http.tool_calls(rest, fetch_blob)
     others = [exchange for exchange in rest if exchange.id not in mcp_ids]
-    turn_ends_s = list(accumulate(turn.duration_s for turn in driver_trace.turns))
+    turn_ends_s = [ended_s for _, ended_s in driver_trace.turn_times_s]
     tool_calls = toolcalls.merge(driver_trace.tool_calls, observed, mcp_calls, others, turn_ends_s)
     calls = tuple(seen.call for seen in observed)
     return replace(

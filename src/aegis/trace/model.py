@@ -63,7 +63,9 @@ class TurnRecord:
     answer: str
     """"" when the agent ended or timed out before answering."""
     duration_s: float
-    """From the message's sending to the complete answer, on the host's clock."""
+    """From the message's sending to the complete answer, on the host's clock, waiting at the gateway included."""
+    started_s: float | None = None
+    """When the message was sent, in seconds since the agent's start; None in traces from before this was kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class Trace:
     exit: str | None = None
     """How the agent's process ended: `exit code 0`, `killed by signal 9`; None while a lasting agent was still up."""
     duration_s: float = 0.0
-    """The agent's own time: from its start to its end or last answer. Sandbox start and scoring are not in it."""
+    """From the agent's start to its end or last answer. Sandbox start and scoring are not in it."""
+    waited_s: float = 0.0
+    """Seconds of them in which the gateway made the agent wait for a provider's shared limit."""
     recorded: bool = False
     """Whether a gateway watched the trial. Without one, the fields below say nothing."""
     exchanges: tuple[Exchange, ...] = ()
@@ -88,9 +92,24 @@ class Trace:
     """Totals; None when no gateway watched."""
 
     @property
+    def own_s(self) -> float:
+        """Seconds of the agent's own time: what it took without what it was made to wait."""
+        return max(0.0, self.duration_s - self.waited_s)
+
+    @property
     def answer(self) -> str:
         """The answer that scorers read: the last turn's."""
         return self.turns[-1].answer if self.turns else ""
+
+    @property
+    def turn_times_s(self) -> tuple[tuple[float, float], ...]:
+        """When each turn began and ended, in seconds since the agent's start."""
+        times: list[tuple[float, float]] = []
+        for turn in self.turns:
+            before_s = times[-1][1] if times else 0.0
+            started_s = before_s if turn.started_s is None else turn.started_s
+            times.append((started_s, started_s + turn.duration_s))
+        return tuple(times)
 
     @property
     def denied_hosts(self) -> tuple[str, ...]:

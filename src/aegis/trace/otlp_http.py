@@ -50,6 +50,11 @@ def send(url: str, payload: Mapping[str, Any], *, timeout_s: float = TIMEOUT_S) 
     return shown
 
 
+def check_url(url: str) -> None:
+    """Raises `UsageError` for a URL that cannot be a collector's."""
+    _parse(url)
+
+
 def _parse(url: str) -> SplitResult:
     try:
         place = urlsplit(url)

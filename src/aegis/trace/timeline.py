@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Any
 
 from aegis.trace.calls import ModelCall
@@ -32,21 +31,20 @@ class Row:
 
 
 def rows(trace: Trace) -> list[Row]:
-    """Everything that a reader may want to see, in order. Turns' times are sums of their durations: they do not
-    include what the driver waited between two messages."""
-    starts = [0.0, *accumulate(turn.duration_s for turn in trace.turns)]
+    """Everything that a reader may want to see, in order."""
+    times_s = trace.turn_times_s
     models = {call.exchange for call in trace.model_calls}
     found: list[tuple[float, int, Row]] = []
-    for index, turn in enumerate(trace.turns):
+    for index, (turn, (started_s, ended_s)) in enumerate(zip(trace.turns, times_s, strict=True)):
         label = f"turn {index + 1}"
-        found.append((starts[index], 0, Row("user", label, starts[index], body=(("", turn.user),))))
-        answer = Row("answer", label, starts[index + 1], turn.duration_s, body=(("", turn.answer),))
-        found.append((starts[index + 1], 9, answer))
+        found.append((started_s, 0, Row("user", label, started_s, body=(("", turn.user),))))
+        answer = Row("answer", label, ended_s, turn.duration_s, body=(("", turn.answer),))
+        found.append((ended_s, 9, answer))
     found += [(call.started_s, 1, _model(call)) for call in trace.model_calls]
     for tool in trace.tool_calls:
         at = tool.started_s
         # Those that only the agent reported have no time: they stand at the end of their turn.
-        place = at if at is not None else starts[min(tool.turn + 1, len(starts) - 1)]
+        place = at if at is not None else _end_of(tool.turn, times_s)
         found.append((place, 2 if at is not None else 8, _tool(tool)))
     tools = _made_by(trace)
     for exchange in trace.exchanges:
@@ -54,6 +52,10 @@ def rows(trace: Trace) -> list[Row]:
             found.append((exchange.started_s, 3, _exchange(exchange, tools.get(exchange.id, ()))))
     ordered = [row for _, _, row in sorted(found, key=lambda item: item[:2])]
     return [*ordered, *_end(trace)]
+
+
+def _end_of(turn: int, times_s: tuple[tuple[float, float], ...]) -> float:
+    return times_s[min(turn, len(times_s) - 1)][1] if times_s else 0.0
 
 
 def _made_by(trace: Trace) -> dict[int, tuple[str, ...]]:

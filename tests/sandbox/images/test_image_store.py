@@ -164,3 +164,24 @@ def test_waiting_for_a_lock_is_said(tmp_path: Path) -> None:
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
+
+
+def saved_template(store: ImageStore, key: str, days: float) -> Path:
+    folder = store.cache / "templates" / key
+    folder.mkdir(parents=True)
+    (folder / "ram").write_bytes(b"x" * 10_000)
+    (folder / "meta.json").write_text("{}")
+    then = time.time() - days * 86400
+    os.utime(folder / "meta.json", (then, then))
+    return folder
+
+
+def test_prune_takes_templates_that_nothing_used(tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "cache")
+    old, used = saved_template(store, "a" * 64, 40), saved_template(store, "b" * 64, 1)
+    made_now = saved_template(store, "c" * 64, 40)
+    with exclusive(store.cache / "templates" / f"{made_now.name}.lock", what="test"):
+        removed = store.prune(30)
+    assert removed.names == (f"templates/{old.name}",)
+    assert removed.freed_bytes >= 10_000
+    assert (old.exists(), used.exists(), made_now.exists()) == (False, True, True)

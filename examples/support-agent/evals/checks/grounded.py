@@ -1,5 +1,6 @@
 """A scorer of the project itself: an amount that the agent names comes from a tool or from the customer."""
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -29,7 +30,9 @@ def cents(pattern: re.Pattern[str], text: str) -> Iterator[int]:
 
 
 def figures(value: Any) -> Iterator[int]:
-    """Every whole number in a JSON value."""
+    """Every whole number in a JSON value, or in a text that is one."""
+    if isinstance(value, str) and value[:1] in ("{", "["):
+        value = json.loads(value)
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What makes a restored machine its own: entropy, clock and names.
+"""What makes a restored machine its own: entropy, clock, names, and whom its clients trust.
 
 Clones of one snapshot share the kernel's random state and clock; both are renewed here before anything runs.
 The ioctl numbers are Linux's (random(4)).
@@ -8,19 +8,27 @@ from __future__ import annotations
 
 import base64
 import fcntl
+import functools
 import os
 import socket
-import stat
 import struct
 import time
 from typing import Any
 
-from . import confine
+from . import confine, trust
+from .rootfs import Root
 
 RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207
 MERGED = "/mnt/merged"
 """The workload's root, as the server sees it."""
+_PLACES = trust.Places()
+
+
+@functools.cache
+def workload_root() -> Root:
+    """Made once, in the template: each clone would be slow to."""
+    return Root(MERGED)
 
 
 def renew(message: dict[str, Any]) -> None:
@@ -34,24 +42,28 @@ def renew(message: dict[str, Any]) -> None:
     os.close(fd)
     time.clock_settime(time.CLOCK_REALTIME, float(message["clock"]))
     socket.sethostname(message["hostname"])
-    _rewrite(confine.BOOT_ID, message["boot_id"])
+    with open(confine.BOOT_ID, "w") as file:
+        file.write(message["boot_id"] + "\n")
+    root = workload_root()
     for path, text in (
-        (f"{MERGED}/etc/hostname", message["hostname"]),
-        (f"{MERGED}/etc/machine-id", message["machine_id"]),
+        ("/etc/hostname", message["hostname"]),
+        ("/etc/machine-id", message["machine_id"]),
     ):
         try:
-            if stat.S_ISREG(
-                os.lstat(path).st_mode
-            ):  # an image's symbolic link would lead into the guest's own root
-                _rewrite(path, text)
-        except FileNotFoundError:
-            pass
+            root.rewrite(path, text.encode() + b"\n")
+        except OSError:
+            pass  # the image has none, or the workload put something else there
+    if "trust" in message:
+        _PLACES.install(root, message["trust"])
 
 
-def _rewrite(path: str, text: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
-    os.write(fd, text.encode() + b"\n")
-    os.close(fd)
+def rehearse() -> None:
+    """Do ahead what the start of a trial would wait for: in a machine that is about to be saved, and in a clone that
+    waits for a trial."""
+    try:
+        _PLACES.ready(workload_root())
+    except OSError:
+        pass  # a trial that has a network will meet the same, and say so
 
 
 def pause() -> None:

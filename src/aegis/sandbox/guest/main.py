@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import os
+import resource
 import socket
 import sys
 import time
@@ -19,9 +20,11 @@ if not __package__:  # run as a script, with a folder of which only this one is 
         os.path.basename(os.path.dirname(os.path.abspath(__file__)))
     ).__name__
 
-from . import confine, cradle, server
+from . import confine, cradle, identity, network, server
 
-IMAGE, UPPER, MERGED = "/mnt/image", "/mnt/upper", "/mnt/merged"
+IMAGE, UPPER, MERGED = "/mnt/image", "/mnt/upper", identity.MERGED
+MAX_FILES = 16384
+"""Open files of the server: a listener for each name and port, and a socket for each connection."""
 
 
 def serve_folder(root: str, link: int) -> None:
@@ -51,7 +54,12 @@ def serve_machine() -> None:
     _bring_up_loopback()
     link = _open_port()
     try:
-        server.Server(link, ours, wait_on_hangup=True).serve()
+        # After the fork: no program of the workload inherits a descriptor of these.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES))
+        served = server.Server(link, ours, wait_on_hangup=True)
+        served.open_network().open()
+        network.settle(identity.workload_root())
+        served.serve()
     finally:
         _power_off()
 

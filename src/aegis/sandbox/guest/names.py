@@ -2,6 +2,7 @@
 
 Pure: a datagram in, a datagram out (RFC 1035). Only A questions get an address; AAAA gets an empty answer, so that
 clients go on with IPv4; anything else is answered by an empty answer too. Nothing is ever asked of anyone.
+While the machine has no network, names are refused: a resolver then says at once that it cannot resolve.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import struct
 
 FIRST = (198 << 24) | (18 << 16)  # 198.18.0.0/15 is set aside for benchmarks (RFC 2544) and is routed nowhere
 SIZE = 1 << 17
-MAX_NAMES = 4096
+MAX_NAMES = 1024
 TTL_S = 60
 
 HEADER = struct.Struct(">HHHHHH")
@@ -24,9 +25,18 @@ class Names:
     def __init__(self) -> None:
         self._addresses: dict[str, str] = {}
         self._names: dict[str, str] = {}
+        self.own = {"localhost": "127.0.0.1"}
+        """The machine's own names, which are answered always."""
+        self.shut = True
+        """Whether every other name is refused: there is no network that it could lead to."""
 
     def address(self, name: str) -> str | None:
-        """The name's address, given on first use; None when too many names were asked for."""
+        """The name's address, given on first use; None when too many names were asked for, or none may be."""
+        known = self.own.get(name)
+        if known is not None:
+            return known
+        if self.shut:
+            return None
         known = self._addresses.get(name)
         if known is not None:
             return known
@@ -41,33 +51,35 @@ class Names:
     def name(self, address: str) -> str | None:
         return self._names.get(address)
 
-    def answer(self, query: bytes) -> bytes | None:
-        """The response to a query; None for what deserves none."""
+    def answer(self, query: bytes) -> tuple[bytes | None, str | None]:
+        """The response to a query, None for what deserves none; and the address in it, if there is one."""
         if len(query) < HEADER.size:
-            return None
+            return None, None
         ident, flags, questions, *_ = HEADER.unpack_from(query)
         if flags & 0x8000:
-            return None
+            return None, None
         if flags >> 11 & 15:
-            return _response(ident, flags, NOT_IMPLEMENTED)
+            return _response(ident, flags, NOT_IMPLEMENTED), None
         try:
             if questions != 1:
                 raise ValueError("one question at a time")
             name, end = _read_name(query, HEADER.size)
             kind, family = struct.unpack_from(">HH", query, end)
         except (ValueError, struct.error, IndexError):
-            return _response(ident, flags, FORMAT_ERROR)
+            return _response(ident, flags, FORMAT_ERROR), None
         question = query[HEADER.size : end + 4]
-        if family != CLASS_IN or kind != TYPE_A or not name:
-            return _response(ident, flags, 0, question)
         if name.endswith((".in-addr.arpa", ".ip6.arpa")):
-            return _response(ident, flags, NAME_ERROR, question)
+            return _response(ident, flags, NAME_ERROR, question), None
+        if self.shut and name not in self.own:
+            return _response(ident, flags, REFUSED, question), None
+        if family != CLASS_IN or kind != TYPE_A or not name:
+            return _response(ident, flags, 0, question), None
         address = self.address(name)
         if address is None:
-            return _response(ident, flags, REFUSED, question)
+            return _response(ident, flags, REFUSED, question), None
         packed = bytes(map(int, address.split(".")))
         record = struct.pack(">HHHIH", 0xC00C, TYPE_A, CLASS_IN, TTL_S, 4) + packed
-        return _response(ident, flags, 0, question, record)
+        return _response(ident, flags, 0, question, record), address
 
 
 def _response(ident: int, flags: int, code: int, question: bytes = b"", record: bytes = b"") -> bytes:

@@ -1,7 +1,7 @@
 """The machine's only way out: loopback listeners whose connections become streams to the host.
 
 There is no network card. Every address is routed to loopback, so a connection either meets one of these listeners or
-is refused at once by the kernel; a raw socket watches for the refused ones, so that the host can tell of them.
+is refused at once by the kernel; the host is told of the refused ones.
 
 Three ways in: the proxy port (clients that honour the proxy variables), the name server with an address per name
 (clients that don't), and literal addresses that the suite allows.
@@ -9,184 +9,205 @@ Three ways in: the proxy port (clients that honour the proxy variables), the nam
 
 from __future__ import annotations
 
+import errno
+import os
+import selectors
 import socket
-import struct
-import subprocess
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from . import refused
 from .names import Names
+from .rootfs import Root
 
 PROXY_PORT = 3128
 BACKLOG = 512
 METADATA = "169.254.169.254"
+OWN_ADDRESS = "127.0.1.1"
+USUAL_PORTS = (80, 443)
+MAX_LISTENERS = 3072
 MAX_REPORTED = 256
-SO_BINDTODEVICE_LO = b"lo\0"
-ETH_P_ALL = 3
-SOL_PACKET = 263
+MAX_AT_ONCE = 64
+"""Datagrams looked at before the server turns to others."""
+
+HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+MAX_HOSTS_BYTES = 1 << 20
 
 Accept = Callable[[socket.socket, dict[str, Any]], None]
 """Takes over an accepted connection, and what the host is to know of it."""
-Watch = Callable[[socket.socket, Callable[[], None]], None]
-"""Calls back whenever a socket is readable."""
 Report = Callable[[dict[str, Any]], None]
-"""Tells the host of a connection that was refused here."""
+"""Tells the host of a conversation that was refused here."""
+
+
+class Loop(Protocol):
+    """What the server lends."""
+
+    def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None: ...
+
+    def has_room(self) -> bool: ...
 
 
 class Network:
-    """All of it. `ports`: where a name's address listens; `addresses`: literal (address, port) pairs that do."""
+    """All of it. `open` once, when the machine boots; `renew` with each identity."""
 
-    def __init__(self, accept: Accept, watch: Watch, report: Report) -> None:
+    def __init__(self, loop: Loop, accept: Accept, report: Report) -> None:
+        self._loop = loop
         self._accept = accept
-        self._watch = watch
         self._report = report
         self._names = Names()
-        self._ports: tuple[int, ...] = ()
+        self._ports = USUAL_PORTS
         self._listening: set[tuple[str, int]] = set()
-        self._reported: set[tuple[str, int, str]] = set()
+        self._waiting: list[tuple[socket.socket, Callable[[int], None]]] = []
+        self._reported: set[refused.Attempt] = set()
+        self._connected = False
 
     def open(self) -> None:
-        """Routes, proxy port, name server. Called once, when the machine boots."""
-        for family in ("-4", "-6"):
-            subprocess.run(
-                ["/bin/busybox", "ip", family, "route", "add", "local", "default", "dev", "lo"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                check=False,
-            )
-        self._listen("127.0.0.1", PROXY_PORT, lambda: {"via": "proxy"})
+        """Routes, proxy port, name server. Raises OSError."""
+        _route_everything_to_loopback()
+        self.listen("127.0.0.1", PROXY_PORT, lambda: {"via": "proxy"})
         self._listen_direct(METADATA, 80)
         names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
         names.setblocking(False)
         names.bind(("127.0.0.1", 53))
-        self._watch(names, lambda: self._answer(names))
-        self._watch_refused()
+        self._loop.watch(names.fileno(), selectors.EVENT_READ, lambda _: self._answer(names))
+        for protocol in (refused.ETH_P_IP, refused.ETH_P_IPV6):
+            self._watch_refused(refused.watcher(protocol))
 
-    def allow(self, ports: list[int], addresses: list[tuple[str, int]]) -> None:
-        """What a trial's suite allows beyond names on ports 80 and 443."""
-        self._ports = tuple(sorted({80, 443, *ports}))
-        for address, port in addresses:
+    def renew(self, settings: dict[str, Any] | None) -> None:
+        """A trial begins, with a network (`ports` beyond the usual ones, literal `addresses`) or without one."""
+        self._connected = settings is not None
+        self._names.shut = settings is None
+        self._names.own = {"localhost": "127.0.0.1", socket.gethostname().lower(): OWN_ADDRESS}
+        self._reported.clear()
+        if settings is None:
+            return
+        self._ports = tuple(sorted({*USUAL_PORTS, *settings.get("ports", ())}))
+        for address, port in settings.get("addresses", ()):
             self._listen_direct(address, port)
+
+    def rehearse(self) -> None:
+        """What `renew` does for a trial that has a network, to no effect."""
+        listener = _listener("127.0.0.1", 0)
+        self._loop.watch(listener.fileno(), selectors.EVENT_READ, lambda _: None)
+        self._loop.watch(listener.fileno(), 0, lambda _: None)
+        listener.close()
+
+    def refresh(self) -> None:
+        """The way to the host is free again, or full."""
+        if self._loop.has_room():
+            waiting, self._waiting = self._waiting, []
+            for listener, take in waiting:
+                self._loop.watch(listener.fileno(), selectors.EVENT_READ, take)
 
     # -- names ---------------------------------------------------------------------------------------------------
 
     def _answer(self, names: socket.socket) -> None:
-        while True:
+        for _ in range(MAX_AT_ONCE):
             try:
                 query, sender = names.recvfrom(4096)
-            except BlockingIOError:
+            except OSError:
                 return
-            except OSError:
-                continue
-            response = self._names.answer(query)
-            if response is None:
-                continue
-            if response[-4:] and response[7]:
-                self._open_ports(socket.inet_ntoa(response[-4:]))
-            try:
-                names.sendto(response, sender)
-            except OSError:
-                continue
-
-    def _open_ports(self, address: str) -> None:
-        for port in self._ports or (80, 443):
-            self._listen_direct(address, port)
+            response, address = self._names.answer(query)
+            if address is not None and self._names.name(address) is not None:
+                for port in self._ports:
+                    self._listen_direct(address, port)
+            if response is not None:
+                try:
+                    names.sendto(response, sender)
+                except OSError:
+                    pass  # who asked is gone
 
     # -- listeners -----------------------------------------------------------------------------------------------
 
     def _listen_direct(self, address: str, port: int) -> None:
         origin = {"via": "direct", "address": address, "port": port}
-        self._listen(address, port, lambda: {**origin, "name": self._names.name(address)})
+        self.listen(address, port, lambda: {**origin, "name": self._names.name(address)})
 
-    def _listen(self, address: str, port: int, origin: Callable[[], dict[str, Any]]) -> None:
-        if (address, port) in self._listening:
+    def listen(self, address: str, port: int, origin: Callable[[], dict[str, Any]]) -> None:
+        """Connections to this place become streams to the host, which is told their `origin`."""
+        if (address, port) in self._listening or len(self._listening) >= MAX_LISTENERS:
             return
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.setblocking(False)
         try:
-            listener.bind((address, port))
-            listener.listen(BACKLOG)
+            listener = _listener(address, port)
         except OSError:
-            listener.close()  # something of the workload's listens there: its own business
-            return
+            return  # something of the workload's listens there: its own business
         self._listening.add((address, port))
-        self._watch(listener, lambda: self._take(listener, origin))
 
-    def _take(self, listener: socket.socket, origin: Callable[[], dict[str, Any]]) -> None:
+        def take(_: int) -> None:
+            self._take(listener, take, origin)
+
+        self._loop.watch(listener.fileno(), selectors.EVENT_READ, take)
+
+    def _take(
+        self, listener: socket.socket, take: Callable[[int], None], origin: Callable[[], dict[str, Any]]
+    ) -> None:
+        if not self._loop.has_room():
+            self._loop.watch(listener.fileno(), 0, take)
+            self._waiting.append((listener, take))
+            return
         try:
             connection, _ = listener.accept()
-        except OSError:
+        except (BlockingIOError, ConnectionError):
+            return  # who came has left
+        except OSError as error:
+            if error.errno == errno.EINVAL:  # the workload has ended the listener itself, and for ever
+                self._loop.watch(listener.fileno(), 0, take)
+                listener.close()
             return
         connection.setblocking(False)
         self._accept(connection, origin())
 
     # -- what is refused -----------------------------------------------------------------------------------------
 
-    def _watch_refused(self) -> None:
-        """A raw socket on loopback sees every packet; most are the machine's own, and are not looked at twice."""
-        packets = socket.socket(
-            socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, socket.htons(ETH_P_ALL)
-        )
-        packets.bind(("lo", 0))
-        packets.setsockopt(socket.SOL_SOCKET, 26, _filter())  # SO_ATTACH_FILTER
-        packets.setblocking(False)
-        self._watch(packets, lambda: self._look(packets))
+    def _watch_refused(self, packets: socket.socket) -> None:
+        self._loop.watch(packets.fileno(), selectors.EVENT_READ, lambda _: self._look(packets))
 
     def _look(self, packets: socket.socket) -> None:
-        while True:
+        for _ in range(MAX_AT_ONCE):
             try:
-                packet = packets.recv(128)
+                packet = packets.recv(refused.SNAP_BYTES)
             except OSError:
                 return
-            attempt = refused_attempt(packet)
-            if attempt is None or attempt in self._reported or len(self._reported) >= MAX_REPORTED:
+            attempt = refused.refused_attempt(packet)
+            if attempt is None or not self._connected or attempt in self._reported:
                 continue
-            address, port, protocol = attempt
-            if (address, port) in self._listening and protocol == "tcp":
-                continue
-            self._reported.add(attempt)
-            self._report(
-                {"address": address, "port": port, "protocol": protocol, "name": self._names.name(address)}
-            )
+            if len(self._reported) < MAX_REPORTED and self._loop.has_room():
+                self._reported.add(attempt)
+                address, port, protocol = attempt
+                name = self._names.name(address)
+                self._report({"address": address, "port": port, "protocol": protocol, "name": name})
 
 
-def refused_attempt(packet: bytes) -> tuple[str, int, str] | None:
-    """(address, port, `tcp`|`udp`|`icmp`) of an IPv4 packet that begins a conversation with the outside."""
-    if len(packet) < 20 or packet[0] >> 4 != 4:
-        return None
-    head = (packet[0] & 15) * 4
-    if packet[16] == 127 or len(packet) < head + 4:
-        return None
-    address, protocol = socket.inet_ntoa(packet[16:20]), packet[9]
-    port = struct.unpack_from(">H", packet, head + 2)[0]
-    if protocol == 6 and len(packet) >= head + 14 and packet[head + 13] & 0x12 == 0x02:
-        return address, port, "tcp"
-    if protocol == 17:
-        return address, port, "udp"
-    if protocol == 1 and packet[head] == 8:
-        return address, 0, "icmp"
-    return None
+def _listener(address: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
-def _filter() -> bytes:
-    """Classic BPF for an IPv4 packet: accept its first 128 bytes unless it goes to 127.0.0.0/8.
-
-    Keeps the machine's own loopback traffic, which may be large, from waking the server.
-    """
-    import ctypes
-
-    code = (
-        (0x30, 0, 0, 16),  # A = first byte of the destination
-        (0x15, 0, 1, 127),  # 127 → drop
-        (0x06, 0, 0, 0),
-        (0x06, 0, 0, 128),
-    )
-    program = b"".join(struct.pack("HBBI", *step) for step in code)
-    buffer = ctypes.create_string_buffer(program)
-    _KEPT.append(buffer)
-    return struct.pack("HP", len(code), ctypes.addressof(buffer))
+def _route_everything_to_loopback() -> None:
+    for family in ("-4", "-6"):
+        route = ["busybox", "ip", family, "route", "add", "local", "default", "dev", "lo"]
+        if os.spawnv(os.P_WAIT, "/bin/busybox", route) and family == "-4":
+            raise OSError("cannot route to loopback")
+    for path in ("/proc/sys/net/ipv4/icmp_echo_ignore_all", "/proc/sys/net/ipv6/icmp/echo_ignore_all"):
+        try:
+            with open(path, "w") as file:
+                file.write("1")  # every address is the machine's own, and would answer
+        except FileNotFoundError:
+            pass
 
 
-_KEPT: list[Any] = []
-"""The kernel copies the filter at once; kept all the same, so that its address is valid when it does."""
+def settle(root: Root) -> None:
+    """Let the workload's programs ask the name server, and know what every machine knows."""
+    root.write("/etc/resolv.conf", b"nameserver 127.0.0.1\n")
+    hosts = root.read("/etc/hosts", MAX_HOSTS_BYTES).decode("utf-8", "replace")
+    words = [line.partition("#")[0].split() for line in hosts.splitlines()]
+    if not any(line[:1] == ["127.0.0.1"] and "localhost" in line for line in words):
+        root.write("/etc/hosts", (HOSTS + hosts).encode())

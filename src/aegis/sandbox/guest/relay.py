@@ -1,7 +1,7 @@
 """Connections of the workload on their way to the host: a socket on one side, a stream on the other.
 
-Streams that begin here have numbers from `FIRST` on, so that they never meet the host's own. The rules of credit are
-those of programs (docs/guest-protocol.md): neither side holds more than a window of the other's bytes.
+Streams that begin here have numbers from `wire.FIRST_CONNECTION` on, so that they never meet the host's own. The rules
+of credit are those of programs (docs/guest-protocol.md): neither side holds more than a window of the other's bytes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,8 @@ from typing import Any, Protocol
 
 from . import wire
 
-FIRST = 0x80000000
-MAX_RELAYS = 2048
+MAX_RELAYS = 640
 READ_SIZE = 32768
-RESET = b"\x01"
-"""Payload of a CLOSE that resets the connection at once."""
-FINISH = b"\x02"
-"""Payload of a CLOSE that delivers what was sent, ends the connection, and drops what still arrives from it."""
 
 
 class Pump(Protocol):
@@ -37,12 +32,13 @@ class _Relay:
     def __init__(self, stream: int, connection: socket.socket) -> None:
         self.stream = stream
         self.connection = connection
-        self.credit = wire.WINDOW
+        self.credit = wire.CONNECTION_WINDOW
         self.pending = bytearray()
         self.end_pending = False
         self.read_ended = False
         self.write_ended = False
         self.discards = False
+        """The host wants nothing more of it."""
 
 
 class Relays:
@@ -51,18 +47,30 @@ class Relays:
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self._relays: dict[int, _Relay] = {}
-        self._last = FIRST
+        self._next = wire.FIRST_CONNECTION
 
     def accept(self, connection: socket.socket, origin: dict[str, Any]) -> None:
         """Take over a connection and tell the host where it wanted to go."""
-        if len(self._relays) >= MAX_RELAYS:
-            connection.close()
+        if len(self._relays) >= MAX_RELAYS and not self._end_a_lingering_one():
+            _reset(connection)
             return
-        stream, self._last = self._last, FIRST + (self._last - FIRST + 1) % FIRST
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stream = self._number()
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # it has ended already: reading tells
         relay = self._relays[stream] = _Relay(stream, connection)
         self._pump.send(wire.encode_json(wire.OPEN, stream, {"op": "connect", **origin}))
         self._refresh(relay)
+
+    def report(self, refusal: dict[str, Any]) -> None:
+        """Tell the host of a conversation that this machine refused. Such a stream is over with its first frame."""
+        self._pump.send(wire.encode_json(wire.OPEN, self._number(), {"op": "refused", **refusal}))
+
+    def reset(self) -> None:
+        """Another host, or another trial: what began before is not its business."""
+        for relay in list(self._relays.values()):
+            self._fail(relay)
 
     def refresh(self) -> None:
         """The way to the host is free again, or full."""
@@ -70,7 +78,7 @@ class Relays:
             self._refresh(relay)
 
     def frame(self, kind: int, stream: int, payload: bytes) -> None:
-        """A frame of the host for a stream of ours; one that has just ended is no error."""
+        """A frame of the host for a stream of ours; one that has just ended is no error. Raises WireError."""
         relay = self._relays.get(stream)
         if relay is None:
             return
@@ -83,12 +91,25 @@ class Relays:
         elif kind == wire.GRANT:
             relay.credit += wire.decode_grant(payload)[1]
             self._refresh(relay)
-        elif kind == wire.CLOSE and payload == FINISH:
+        elif kind == wire.CLOSE and payload == wire.FINISH:
             # Closing with unread data would reset the connection, and take undelivered bytes with it.
             relay.discards = relay.end_pending = True
             self._flush(relay)
         elif kind == wire.CLOSE:
-            self._drop(relay, reset=payload == RESET)
+            self._drop(relay, reset=True)
+
+    def _number(self) -> int:
+        number = self._next
+        self._next = wire.FIRST_CONNECTION + (number + 1) % wire.FIRST_CONNECTION
+        return number
+
+    def _end_a_lingering_one(self) -> bool:
+        """Make room: a client may keep for ever what the host has ended."""
+        for relay in self._relays.values():
+            if relay.discards and relay.write_ended:
+                self._drop(relay, reset=True)
+                return True
+        return False
 
     def _refresh(self, relay: _Relay) -> None:
         mask = 0
@@ -156,12 +177,21 @@ class Relays:
 
     def _fail(self, relay: _Relay) -> None:
         """The workload's side broke: the host is told that nothing more will come or be taken."""
-        self._drop(relay)
-        self._pump.send(wire.encode(wire.CLOSE, relay.stream, RESET))
+        self._drop(relay, reset=True)
+        self._pump.send(wire.encode(wire.CLOSE, relay.stream, wire.RESET))
 
     def _drop(self, relay: _Relay, *, reset: bool = False) -> None:
         self._relays.pop(relay.stream, None)
         self._pump.watch(relay.connection.fileno(), 0, lambda _: None)
         if reset:
-            relay.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        relay.connection.close()
+            _reset(relay.connection)
+        else:
+            relay.connection.close()
+
+
+def _reset(connection: socket.socket) -> None:
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    except OSError:
+        pass  # it was broken by the other side
+    connection.close()

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from . import cradle, identity, wire
+from . import cradle, identity, network, relay, wire
 
 HIGH_WATER = 524288
 READ_SIZE = 32768
@@ -83,13 +83,20 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._interest: dict[int, int] = {}
         self._callbacks: dict[int, Callable[[int], None]] = {}
+        self._relays = relay.Relays(self)
+        self._network: network.Network | None = None
         self.done = False
+
+    def open_network(self) -> network.Network:
+        """Take over all connections of a machine; a plain host's are its own. Raises OSError."""
+        self._network = network.Network(self, self._relays.accept, self._relays.report)
+        return self._network
 
     def serve(self) -> None:
         os.set_blocking(self._link, False)
-        self._watch(self._link, selectors.EVENT_READ, self._on_link)
-        self._watch(self._nursery.fileno(), selectors.EVENT_READ, self._on_nursery)
-        self._send(wire.encode_json(wire.HELLO, 0, {"protocol": wire.VERSION}))
+        self.watch(self._link, selectors.EVENT_READ, self._on_link)
+        self.watch(self._nursery.fileno(), selectors.EVENT_READ, self._on_nursery)
+        self.send(wire.encode_json(wire.HELLO, 0, {"protocol": wire.VERSION}))
         while not self.done:
             events = self._selector.select(None if self._spare or self._spare_asked else SPARE_DELAY_S)
             for key, mask in events:
@@ -101,7 +108,8 @@ class Server:
 
     # -- descriptors ---------------------------------------------------------------------------------------------
 
-    def _watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
+    def watch(self, fd: int, mask: int, callback: Callable[[int], None]) -> None:
+        """Call back when a descriptor is ready for one of `mask`; 0 ends that, before it is closed."""
         if not mask:
             self._unwatch(fd)
             return
@@ -122,11 +130,15 @@ class Server:
 
     # -- the link ------------------------------------------------------------------------------------------------
 
-    def _send(self, data: bytes) -> None:
-        was_full = len(self._out) > HIGH_WATER
+    def has_room(self) -> bool:
+        """Whether more may be sent that can wait."""
+        return len(self._out) <= HIGH_WATER
+
+    def send(self, data: bytes) -> None:
+        had_room = self.has_room()
         self._out += data
         self._flush()
-        if (len(self._out) > HIGH_WATER) != was_full:
+        if self.has_room() != had_room:
             self._refresh_outputs()
 
     def _flush(self) -> None:
@@ -142,13 +154,13 @@ class Server:
                 return
             del self._out[:sent]
         mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
-        self._watch(self._link, mask, self._on_link)
+        self.watch(self._link, mask, self._on_link)
 
     def _on_link(self, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
-            was_full = len(self._out) > HIGH_WATER
+            had_room = self.has_room()
             self._flush()
-            if was_full and len(self._out) <= HIGH_WATER:
+            if self.has_room() != had_room:
                 self._refresh_outputs()
         if mask & selectors.EVENT_READ:
             try:
@@ -172,7 +184,9 @@ class Server:
                 self._down(f"the machine's own program failed: {error}")
 
     def _frame(self, kind: int, stream: int, payload: bytes) -> None:
-        if kind == wire.OPEN:
+        if stream >= wire.FIRST_CONNECTION:
+            self._relays.frame(kind, stream, payload)
+        elif kind == wire.OPEN:
             self._open(stream, wire.decode_json(payload))
         elif kind == wire.INIT:
             self._init(wire.decode_json(payload))
@@ -218,14 +232,20 @@ class Server:
         for request in self._waiting:
             if request[0] == stream:
                 self._waiting.remove(request)
-                self._send(wire.encode(wire.CLOSE, stream))
+                self.send(wire.encode(wire.CLOSE, stream))
                 return
 
     # -- identity ------------------------------------------------------------------------------------------------
 
     def _init(self, message: dict[str, Any]) -> None:
+        self._relays.reset()
         identity.renew(message)
-        self._send(wire.encode_json(wire.READY, 0, {"nonce": message["nonce"]}))
+        if self._network is not None:
+            self._network.renew(message.get("network"))
+            if message.get("rehearse"):
+                identity.rehearse()
+                self._network.rehearse()
+        self.send(wire.encode_json(wire.READY, 0, {"nonce": message["nonce"]}))
 
     # -- programs ------------------------------------------------------------------------------------------------
 
@@ -239,6 +259,8 @@ class Server:
             self._prepared[request["name"]] = stream
             self._start(stream, {**request, "op": "exec"}, held=True)
         elif operation == "rest":
+            if self._network is not None:
+                identity.rehearse()
             gc.collect()
             gc.freeze()
             if self._spare is None:
@@ -248,7 +270,7 @@ class Server:
             self._refuse(stream, "bad-request", f"unknown operation {operation!r}")
 
     def _refuse(self, stream: int, code: str, message: str) -> None:
-        self._send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
+        self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
 
     def _attach(self, stream: int, name: str) -> None:
         """Give a prepared program, which ran under another stream number until now, to this stream."""
@@ -257,15 +279,15 @@ class Server:
         if old is None or program is None:
             self._refuse(stream, "not-found", f"nothing was prepared under the name {name!r}")
             return
-        self._send(wire.encode_json(wire.OPENED, stream, {"stream": old}))
+        self.send(wire.encode_json(wire.OPENED, stream, {"stream": old}))
         program.held = False
         if program.early:
             program.outputs[0].credit -= len(program.early)
-            self._send(wire.encode(wire.DATA, old, bytes(program.early)))
+            self.send(wire.encode(wire.DATA, old, bytes(program.early)))
         for channel in program.outputs:
             self._refresh(channel)
         if program.exit is not None:
-            self._send(wire.encode_json(wire.EXIT, old, program.exit))
+            self.send(wire.encode_json(wire.EXIT, old, program.exit))
 
     def _start(self, stream: int, request: dict[str, Any], *, held: bool = False) -> None:
         if stream in self._programs:
@@ -313,7 +335,7 @@ class Server:
             pass  # the workload ended the spare: the socket's end tells
         for fd in theirs:
             os.close(fd)
-        self._watch(sock.fileno(), selectors.EVENT_READ, lambda _: self._on_begun(program, sock))
+        self.watch(sock.fileno(), selectors.EVENT_READ, lambda _: self._on_begun(program, sock))
         if self._waiting:
             self._ask_for_spare()
 
@@ -346,11 +368,11 @@ class Server:
             self._refresh(channel)
         if program.early is not None:
             channel = program.outputs[0]
-            self._watch(channel.fd, selectors.EVENT_READ, lambda _: self._on_early(program, channel))
+            self.watch(channel.fd, selectors.EVENT_READ, lambda _: self._on_early(program, channel))
             return
-        self._send(wire.encode_json(wire.OPENED, program.stream, {}))
+        self.send(wire.encode_json(wire.OPENED, program.stream, {}))
         if program.exit is not None and not program.held:
-            self._send(wire.encode_json(wire.EXIT, program.stream, program.exit))
+            self.send(wire.encode_json(wire.EXIT, program.stream, program.exit))
 
     def _on_early(self, program: Program, channel: Channel) -> None:
         """A prepared program is ready with its first line; one that ends or floods instead is as ready as it gets."""
@@ -359,7 +381,7 @@ class Server:
         program.early += data
         if not data or b"\n" in data or len(program.early) >= MAX_EARLY:
             self._unwatch(channel.fd)
-            self._send(wire.encode_json(wire.OPENED, program.stream, {}))
+            self.send(wire.encode_json(wire.OPENED, program.stream, {}))
 
     def _on_nursery(self, mask: int) -> None:
         received = cradle.receive(self._nursery)
@@ -388,7 +410,7 @@ class Server:
             if program is not None:
                 self._forget(program)
         elif did == "rested":
-            self._send(wire.encode_json(wire.OPENED, message["id"], {}))
+            self.send(wire.encode_json(wire.OPENED, message["id"], {}))
 
     def _exited(self, message: dict[str, Any]) -> None:
         program = self._groups.get(message["group"])
@@ -397,13 +419,13 @@ class Server:
         program.gone = message["alone"]
         program.exit = {k: message[k] for k in ("code", "signal", "duration", "alone") if k in message}
         if program.begun and not program.held:
-            self._send(wire.encode_json(wire.EXIT, program.stream, program.exit))
+            self.send(wire.encode_json(wire.EXIT, program.stream, program.exit))
 
     def _forget(self, program: Program) -> None:
         for channel in program.outputs:
             self._drain(channel)
         self._drop(program)
-        self._send(wire.encode(wire.CLOSE, program.stream))
+        self.send(wire.encode(wire.CLOSE, program.stream))
 
     def _drop(self, program: Program) -> None:
         for channel in program.outputs:
@@ -423,13 +445,13 @@ class Server:
             if not data:
                 return
             left -= len(data)
-            self._send(wire.encode(wire.DATA if channel.number == 0 else wire.DATA_ERR, channel.stream, data))
+            self.send(wire.encode(wire.DATA if channel.number == 0 else wire.DATA_ERR, channel.stream, data))
 
     # -- input ---------------------------------------------------------------------------------------------------
 
     def _grant(self, stream: int, amount: int) -> None:
         if amount:
-            self._send(wire.encode_grant(stream, 0, amount))
+            self.send(wire.encode_grant(stream, 0, amount))
 
     def _feed(self, program: Program) -> None:
         if program.stdin is None:
@@ -455,7 +477,7 @@ class Server:
                 self._type_end_of_file(program)
             self._refresh(program.outputs[0])
         elif blocked:
-            self._watch(program.stdin, selectors.EVENT_WRITE, lambda _: self._feed(program))
+            self.watch(program.stdin, selectors.EVENT_WRITE, lambda _: self._feed(program))
         else:
             self._unwatch(program.stdin)
             if program.input_ended:
@@ -485,17 +507,20 @@ class Server:
         for program in self._programs.values():
             for channel in program.outputs:
                 self._refresh(channel)
+        self._relays.refresh()
+        if self._network is not None:
+            self._network.refresh()
 
     def _refresh(self, channel: Channel) -> None:
         """Watch the pipe exactly while its bytes may be sent."""
         if not channel.open:
             return
         program = self._programs[channel.stream]
-        readable = channel.credit > 0 and len(self._out) <= HIGH_WATER and not program.held
+        readable = channel.credit > 0 and self.has_room() and not program.held
         mask = selectors.EVENT_READ if readable else 0
         if program.terminal and (program.pending or program.input_ended):
             mask |= selectors.EVENT_WRITE
-        self._watch(channel.fd, mask, lambda ready: self._on_output(program, channel, ready))
+        self.watch(channel.fd, mask, lambda ready: self._on_output(program, channel, ready))
 
     def _on_output(self, program: Program, channel: Channel, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
@@ -512,7 +537,7 @@ class Server:
             self._close_output(program, channel, tell=True)
             return
         channel.credit -= len(data)
-        self._send(wire.encode(wire.DATA if channel.number == 0 else wire.DATA_ERR, channel.stream, data))
+        self.send(wire.encode(wire.DATA if channel.number == 0 else wire.DATA_ERR, channel.stream, data))
         self._refresh(channel)
 
     def _close_output(self, program: Program, channel: Channel, *, tell: bool) -> None:
@@ -524,7 +549,7 @@ class Server:
         self._unwatch(channel.fd)
         os.close(channel.fd)
         if tell:
-            self._send(wire.encode(wire.END, channel.stream, bytes([channel.number])))
+            self.send(wire.encode(wire.END, channel.stream, bytes([channel.number])))
 
     def _down(self, reason: str) -> None:
         os.set_blocking(self._link, True)

@@ -13,10 +13,15 @@ from typing import Any
 Frame = tuple[int, int, bytes]
 """kind, stream, payload"""
 
-VERSION = 1
+VERSION = 2
 MAX_PAYLOAD = 65536
 WINDOW = 262144
 """Bytes that each side may send on one channel of a stream before it is granted more."""
+
+CONNECTION_WINDOW = 65536
+"""The same for a connection of the workload, of which there may be many."""
+FIRST_CONNECTION = 0x80000000
+"""Streams that begin in the machine have numbers from here on; the host's own are below."""
 
 FINAL_DRAIN = 65536
 """Bytes beyond the window that may follow a CLOSE on each channel: what a pipe held when its program was ended."""
@@ -24,7 +29,7 @@ FINAL_DRAIN = 65536
 HEADER = struct.Struct(">IBI")
 CREDIT = struct.Struct(">BI")
 
-HELLO = 0  # machine → host, stream 0: {"protocol": 1}
+HELLO = 0  # machine → host, stream 0: {"protocol": 2}
 INIT = 1  # host → machine, stream 0: identity of the fresh machine
 READY = 2  # machine → host, stream 0: {"nonce": …}
 DOWN = 3  # machine → host, stream 0: {"reason": …}: the machine is about to end
@@ -38,6 +43,9 @@ EXIT = 10  # {"code"|"signal": n, "duration": s}
 SIGNAL = 11  # {"number": n}
 RESIZE = 12  # {"rows": n, "columns": n}
 CLOSE = 13  # host: end the program and all that it started; machine: that is done, and the stream forgotten
+
+RESET, FINISH = b"\x01", b"\x02"
+"""Payloads of a connection's CLOSE: reset it at once; or deliver what was sent, end it, and drop what still arrives."""
 
 KINDS = frozenset(range(14))
 

@@ -92,9 +92,10 @@ class ImageStore:
         return self._remove([image.rootfs.parent for image in by_ref or [one]])
 
     def prune(self, keep_days: float = DEFAULT_KEEP_DAYS) -> Removed:
-        """Remove images and boot files that nothing used for `keep_days` days, and what failed builds left.
+        """Remove images, boot files and saved templates that nothing used for `keep_days` days, and what failed builds
+        left.
 
-        What a build holds at the moment is left alone.
+        What a build holds at the moment is left alone, and a machine that runs from something keeps running.
         """
         horizon = time.time() - keep_days * 86400
         old = [
@@ -103,6 +104,7 @@ class ImageStore:
         boot = self.cache / "boot"
         old += [folder for folder in _children(boot) if folder.is_dir() and _last_used(folder) <= horizon]
         old += [folder for folder in (self.cache / "apt/archives",) if folder.is_dir()]
+        old += [folder for folder in self._templates() if _last_used(folder / "meta.json") <= horizon]
         old += [log for log in _children(self.cache / "logs") if _last_used(log) <= horizon]
         with staging(self.cache, "prune"):  # entering one removes what killed builds left
             return self._remove(old)
@@ -168,6 +170,14 @@ class ImageStore:
             else:
                 path.unlink(missing_ok=True)
         return Removed(tuple(names), freed)
+
+    def _templates(self) -> Iterator[Path]:
+        """Saved machines that nobody is making now. Their format is the driver's; what tells their last use is the
+        time of their `meta.json`, and one without it is broken."""
+        for folder in _children(self.cache / "templates"):
+            lock = folder.with_name(f"{folder.name}.lock")
+            if folder.is_dir() and not folder.name.startswith(".") and not is_locked(lock):
+                yield folder
 
     def _lock(self, key: str) -> Path:
         return self.cache / "locks" / f"image-{key}"

@@ -14,10 +14,11 @@ from pathlib import Path
 from aegis.errors import GuestOperationError, HostNeedsError, SandboxError, SandboxStartError
 from aegis.sandbox.base import MIB, DriverInfo, Progress, SandboxInfo, Template, TemplateSpec
 from aegis.sandbox.images import BootFiles, Image, ImageStore, boot_files
+from aegis.sandbox.network import NetworkAccess
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.command import MachineFiles, MachineShape
 from aegis.sandbox.qemu.launch import confinement, qemu_path, qemu_version
-from aegis.sandbox.qemu.machine import Machine, Saved, boot, restore, save
+from aegis.sandbox.qemu.machine import Machine, Saved, boot, network_paths, restore, save
 from aegis.sandbox.qemu.pool import Pool
 from aegis.sandbox.qemu.probe import boot_id, probe
 from aegis.sandbox.qemu.template import FORMAT, TemplateStore
@@ -197,7 +198,7 @@ class QemuDriver:
         """A machine whose first answers, which are slow in software, are behind it."""
         machine = await restore(made.shape, made.files, made.saved)
         try:
-            await machine.renew()
+            await machine.rehearse()
             process = await machine.mux.exec(("/bin/true",), "/", {})
             await process.wait()
             await process.kill()
@@ -210,7 +211,7 @@ class QemuDriver:
             raise
         return machine
 
-    async def start(self, template: Template) -> QemuSandbox:
+    async def start(self, template: Template, *, network: NetworkAccess | None = None) -> QemuSandbox:
         begun = time.monotonic()
         made = self._made[template.key]
         machine = made.pool.take() if made.pool is not None else None
@@ -218,7 +219,7 @@ class QemuDriver:
         try:
             if machine is None:
                 machine, restored = await self._restore_or_boot(made, template.spec)
-            await machine.renew()
+            await machine.renew(network)
         except SandboxError as error:
             if machine is not None:
                 await asyncio.shield(machine.kill())
@@ -237,7 +238,9 @@ class QemuDriver:
             memory_mib=template.spec.memory_bytes // MIB,
             pooled=pooled,
         )
-        return QemuSandbox(machine, info, {**made.image.env, **template.spec.env}, self._live)
+        sandbox = QemuSandbox(machine, info, {**made.image.env, **template.spec.env}, self._live)
+        sandbox.network = network_paths(network) if network is not None else None
+        return sandbox
 
     async def _restore_or_boot(self, made: _Made, spec: TemplateSpec) -> tuple[Machine, bool]:
         """A clone; where the host cannot restore it, a machine booted and furnished from nothing."""

@@ -13,10 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis.errors import GuestProtocolError, SandboxLostError, SandboxStartError
+from aegis.sandbox.guest import wire
+from aegis.sandbox.guest.network import PROXY_PORT
+from aegis.sandbox.guest.trust import AUTHORITY, BUNDLE
 from aegis.sandbox.mux import Mux
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.command import MachineFiles, MachineShape
 from aegis.sandbox.qemu.launch import Vmm, launch
+from aegis.sandbox.trust import trust_message
 
 BOOT_TIMEOUT_S = 180.0
 """A cold boot takes 3–10 s in software; a shared host may be ten times slower."""
@@ -68,9 +73,39 @@ class Machine:
         await self.mux.close()
         await self.vmm.kill()
 
-    async def renew(self) -> None:
-        """Give it entropy, clock and names of its own, and wait for its acknowledgement."""
-        await self.mux.init(fresh_identity())
+    async def renew(self, network: NetworkAccess | None = None) -> None:
+        """Give it entropy, clock and names of its own, and a trial's network; wait for its acknowledgement.
+
+        Raises SandboxStartError when the network's description is too long for a machine.
+        """
+        message = fresh_identity() | (network_settings(network) if network is not None else {})
+        try:
+            await self.mux.init(message, network.handler if network is not None else None)
+        except wire.WireError:
+            raise SandboxStartError(
+                f"{len(network.addresses) if network else 0} allowed addresses are more than a machine can be told"
+            ) from None
+
+    async def rehearse(self) -> None:
+        """A passing identity, and all that the start of a trial with a network does, to no effect."""
+        await self.mux.init(fresh_identity() | {"rehearse": True})
+
+
+def network_settings(network: NetworkAccess) -> dict[str, Any]:
+    """The parts of an INIT message for a trial that has a network."""
+    addresses = [list(each) for each in network.addresses]
+    message: dict[str, Any] = {"network": {"ports": list(network.ports), "addresses": addresses}}
+    if network.ca_pem is not None:
+        message["trust"] = trust_message(network.ca_pem)
+    return message
+
+
+def network_paths(network: NetworkAccess) -> NetworkPaths:
+    """The same in every machine."""
+    trusted = network.ca_pem is not None
+    return NetworkPaths(
+        f"http://127.0.0.1:{PROXY_PORT}", AUTHORITY if trusted else None, BUNDLE if trusted else None
+    )
 
 
 def fresh_identity() -> dict[str, Any]:

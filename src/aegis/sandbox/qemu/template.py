@@ -20,7 +20,7 @@ from aegis.errors import SandboxStartError
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.machine import Saved
 
-FORMAT = 3
+FORMAT = 4
 """Raised when templates on disk, or what is done in them, change: older ones are made anew."""
 
 

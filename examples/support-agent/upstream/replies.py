@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from support.understand import Reference
+from upstream.understand import Reference
 
 GREETING = "Hello! I can look up your orders and refund them. Which order is it about?"
 THANKS = "You're welcome. Have a good day!"
 UNCLEAR = "I can list your orders, tell you about one of them, or refund it. What would you like?"
 FAILED = "I'm sorry, our order system does not answer properly. Nothing was changed; please try again later."
+UNSURE = "I'm sorry, I got no confirmation of the refund. A colleague will check it and write to you."
 
 
 def money(cents: int) -> str:
@@ -37,20 +38,25 @@ def refunded(refund: Mapping[str, Any]) -> str:
     )
 
 
-def refused(order: Mapping[str, Any], policy: Mapping[str, Any]) -> str:
-    number, left = order["order"], money(policy["refundable_cents"])
-    match policy["reason"]:
+def refused(order: Mapping[str, Any], reason: str) -> str:
+    number = order["order"]
+    match reason:
         case "outside_window":
             return (
                 f"I'm sorry, I can't refund order {number}: it was delivered on {order['delivered_on']}, "
-                f"and refunds are possible for {policy['window_days']} days after delivery."
+                f"and refunds are possible for {order['refund']['window_days']} days after delivery."
             )
         case "already_refunded":
             return f"Order {number} was already refunded: you got {money(order['refunded_cents'])} back."
         case "not_delivered":
             return f"I can't refund order {number} before it is delivered. Its status: {order['status']}."
         case _:
-            return f"I can't refund {money(policy['amount_cents'])} for order {number}, at most {left}."
+            return f"I'm sorry, I can't refund order {number}."
+
+
+def too_much(order: Mapping[str, Any], amount_cents: int) -> str:
+    left = money(order["refund"]["left_cents"])
+    return f"I can't refund {money(amount_cents)} for order {order['order']}, at most {left}."
 
 
 def escalated(number: int, ticket: Mapping[str, Any]) -> str:

@@ -1,0 +1,112 @@
+"""The rules that stand for a language model: they see the messages and the tool results, nothing else, and decide one
+step at a time. Deterministic: the same conversation always gives the same step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from upstream import replies, understand
+from upstream.steps import Answer, Step, ToolRequest, View
+
+
+def next_step(view: View) -> Step:
+    """One tool call, or the answer to the last user message."""
+    match understand.intent(view.text):
+        case "refund":
+            return _refund(view)
+        case "refunded_amount":
+            return _refunded_amount(view)
+        case "list":
+            return _list(view)
+        case "order":
+            return _order(view)
+        case "thanks":
+            return Answer(replies.THANKS)
+        case "greeting":
+            return Answer(replies.GREETING)
+        case "other":
+            return _order(view) if understand.order_reference(view.text) else Answer(replies.UNCLEAR)
+
+
+def _order_number(view: View) -> int | None:
+    """The order meant: by its number, by its place in a list shown before, or the one just spoken of."""
+    named = understand.order_reference(view.text)
+    if named is not None:
+        return named.number
+    shown = view.earlier("list_orders")
+    if isinstance(shown, list):
+        chosen = understand.chosen_from(view.text, [order["order"] for order in shown])
+        if chosen is not None:
+            return chosen
+    latest = view.earlier("lookup_order")
+    return latest.get("order") if isinstance(latest, Mapping) else None
+
+
+def _looked_up(view: View) -> tuple[int, Mapping[str, Any]] | Step:
+    """The order that the message is about, or the step that comes first."""
+    number = _order_number(view)
+    if number is None:
+        return Answer(replies.ask_for_number(understand.order_reference(view.text)))
+    order = view.observed("lookup_order")
+    if order is None:
+        return ToolRequest("lookup_order", {"order": number})
+    if not isinstance(order, Mapping) or "error" in order:
+        missing = isinstance(order, Mapping) and order.get("error") == "not_found"
+        return Answer(replies.no_such_order(number) if missing else replies.FAILED)
+    return number, order
+
+
+def _refund(view: View) -> Step:
+    found = _looked_up(view)
+    if not isinstance(found, tuple):
+        return found
+    number, order = found
+    refund = view.observed("issue_refund")
+    if isinstance(refund, Mapping):
+        return Answer(_after_refund(order, refund))
+    rules = order["refund"]
+    asked_cents = understand.amount_cents(view.text)
+    amount_cents = rules["left_cents"] if asked_cents is None else asked_cents
+    if rules["reason"] != "ok":
+        return Answer(replies.refused(order, rules["reason"]))
+    if not 0 < amount_cents <= rules["left_cents"]:
+        return Answer(replies.too_much(order, amount_cents))
+    if amount_cents > rules["approval_above_cents"]:
+        return _ask_a_colleague(view, number, amount_cents)
+    return ToolRequest("issue_refund", {"order": number, "amount_cents": amount_cents})
+
+
+def _after_refund(order: Mapping[str, Any], refund: Mapping[str, Any]) -> str:
+    match refund.get("error"):
+        case None:
+            return replies.refunded(refund)
+        case "already_refunded":
+            return replies.refused(order, "already_refunded")
+        case _:
+            return replies.UNSURE
+
+
+def _ask_a_colleague(view: View, number: int, amount_cents: int) -> Step:
+    ticket = view.observed("escalate")
+    if ticket is None:
+        summary = f"Refund of {replies.money(amount_cents)} for order {number} needs approval."
+        return ToolRequest("escalate", {"order": number, "summary": summary})
+    return Answer(replies.FAILED if "error" in ticket else replies.escalated(number, ticket))
+
+
+def _refunded_amount(view: View) -> Step:
+    found = _looked_up(view)
+    return Answer(replies.refunded_so_far(found[1])) if isinstance(found, tuple) else found
+
+
+def _list(view: View) -> Step:
+    orders = view.observed("list_orders")
+    if orders is None:
+        return ToolRequest("list_orders", {"limit": understand.how_many(view.text) or 5})
+    return Answer(replies.orders(orders) if isinstance(orders, list) else replies.FAILED)
+
+
+def _order(view: View) -> Step:
+    found = _looked_up(view)
+    return Answer(replies.order(found[1])) if isinstance(found, tuple) else found

@@ -1,0 +1,76 @@
+"""What a run had to do with the outside world, as lines below its table: what models cost, and what was refused.
+Everything in them may be an agent's or a remote host's: whoever prints them makes them safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+MAX_DENIED_LINES = 10
+
+_NOT_ALLOWED = "is not in network.allow"
+_TOTALS = ("model_calls", "input_tokens", "output_tokens", "usd")
+
+
+def consumed(document: Mapping[str, Any]) -> Iterator[str]:
+    """What the agents' model calls took, and apart from it what judging took. Nothing when there were none."""
+    usages = [trial["usage"] for trial in document["trials"]]
+    if any(usage["model_calls"] for usage in usages):
+        prices = document.get("prices")
+        source = f" ({prices['package']} {prices['version']})" if prices else ""
+        seen = [usage for usage in usages if usage["model_calls"] is not None]
+        yield f"agents: {_amounts({name: _sum(seen, name) for name in _TOTALS})}{source}"
+    judge = document.get("judge")
+    if judge:
+        yield f"judges: {_amounts(judge)}"
+
+
+def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """That the run was answered by another one, when it was."""
+    if run := document.get("replay_of"):
+        yield (
+            f"REPLAY of run {run}: its recording answered instead of the network. "
+            "This result is no baseline and cannot be compared."
+        )
+
+
+def denied_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """What was refused: usually the missing line of the suite."""
+    denied: Sequence[Mapping[str, Any]] = document.get("denied") or ()
+    for item in denied[:MAX_DENIED_LINES]:
+        yield _denied(item)
+    if len(denied) > MAX_DENIED_LINES:
+        yield f"… and {len(denied) - MAX_DENIED_LINES} more refusals (all of them: --json PATH)"
+
+
+def _denied(item: Mapping[str, Any]) -> str:
+    host = f"[{item['host']}]" if ":" in item["host"] else item["host"]
+    place = f"{host}:{item['port']}" if item["host"] else "some connections"
+    often = f"({_counted(item['count'], 'time')} in {_counted(item['trials'], 'trial')})"
+    if item["reason"].endswith(_NOT_ALLOWED):
+        return f"not allowed: {place} {often} — add it to network.allow"
+    return f"refused: {place} {often}: {item['reason']}"
+
+
+def _amounts(total: Mapping[str, Any]) -> str:
+    def tokens(name: str) -> str:
+        return "unknown" if total[name] is None else f"{total[name]:,}"
+
+    calls = _counted(total["model_calls"], "model call")
+    return f"{calls}, {tokens('input_tokens')} + {tokens('output_tokens')} tokens, {_money(total['usd'])}"
+
+
+def _money(usd: float | None) -> str:
+    if usd is None:
+        return "cost unknown"
+    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.6f}".rstrip("0")
+
+
+def _sum(usages: Sequence[Mapping[str, Any]], name: str) -> Any:
+    """None when a part is unknown."""
+    values = [usage[name] for usage in usages]
+    return None if None in values else sum(values)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
