@@ -70,7 +70,10 @@ class Cradle:
         self._running: dict[int, tuple[int, float]] = {}  # pid → group, start
         self._leaving: list[int] = []
         self._last_group = 0
+        # Held open: the workload may unmount them.
         self._null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        self._proc = os.open("/proc", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._command = self._command_line("self")
 
     def serve(self) -> None:
         """Until the server is gone, which may show while it is being answered; then everything ends."""
@@ -142,11 +145,14 @@ class Cradle:
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 return
             if pid == 0:
                 return
+            if os.WIFSTOPPED(status):
+                self._wake_spare(pid)
+                continue
             if pid not in self._running:
                 continue  # an orphan that was handed to us
             group, started = self._running.pop(pid)
@@ -161,6 +167,26 @@ class Cradle:
                 message["code"] = os.WEXITSTATUS(status)
             message["alone"] = self._place.group_empty(group)
             send(self._sock, message)
+
+    def _wake_spare(self, pid: int) -> None:
+        """A spare that the workload has stopped would never become a program; a program may be stopped."""
+        if pid in self._running and self._command_line(str(pid)) == self._command:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass
+
+    def _command_line(self, pid: str) -> bytes:
+        try:
+            fd = os.open(f"{pid}/cmdline", os.O_RDONLY | os.O_CLOEXEC, dir_fd=self._proc)
+        except FileNotFoundError:  # it has just ended
+            return b""
+        try:
+            return os.read(fd, 4096)
+        except ProcessLookupError:
+            return b""
+        finally:
+            os.close(fd)
 
 
 def signal_group(pid: int, number: int) -> None:

@@ -51,13 +51,16 @@ class TemplateStore:
         except (ValueError, KeyError, TypeError, OSError):
             shutil.rmtree(folder, ignore_errors=True)
             return None
-        os.utime(folder / "meta.json")  # last use, for pruning
-        ram = memory.load(folder / "ram", "memory")
         try:
-            state = memory.load(folder / "state", "state")
-        except BaseException:
-            os.close(ram)
-            raise
+            os.utime(folder / "meta.json")  # last use, for pruning
+            ram = memory.load(folder / "ram", "memory")
+            try:
+                state = memory.load(folder / "state", "state")
+            except BaseException:
+                os.close(ram)
+                raise
+        except FileNotFoundError:  # another process has removed it since
+            return None
         saved = Saved(ram, state, meta["next_stream"], meta["prepared"])
         if _checksums(saved) != meta["checksums"]:
             saved.close()
