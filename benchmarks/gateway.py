@@ -1,11 +1,14 @@
 """What the gateway costs on the path: the same requests direct, through Aegis, and through mitmproxy.
 
-    python benchmarks/gateway.py [--posts 500] [--without-mitmproxy] [--venv FOLDER]
+    python benchmarks/gateway.py [--posts 200] [--rounds 7] [--without-mitmproxy] [--venv FOLDER]
 
-Client, upstream and proxy are three processes on loopback, all hops are TLS. mitmproxy is installed into an
-environment of its own (`--venv`, by default a temporary one). Printed: median and 95th percentile of a POST on a
-kept connection and what each path adds to direct; how much later an event of a stream arrives; the time for
-100 MiB and how much the proxy's resident memory grows meanwhile; the time for 200 connections at once.
+Client, upstream and each proxy are processes of their own on loopback, all hops are TLS. mitmproxy is installed into an
+environment of its own (`--venv`, by default a temporary one). All of them run at the same time, and each round measures
+every path, in an order that rotates: what else the host does meets all alike. Printed, as the median of the rounds:
+the median and 95th percentile of a POST on a kept connection and what each path adds to direct; how much later an
+event of a stream arrives; the time for 100 MiB and how much the proxy's resident memory grows meanwhile at most; the
+time for 200 connections at once. `Aegis, secret` carries a placeholder that becomes a value on the way, and searches
+every answer for the value. The ratio of what mitmproxy and Aegis add is told with its spread over the rounds.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,15 +43,33 @@ def responseheaders(flow):
 """
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way to the upstream."""
+
+    name: str
+    ca: Path
+    proxy: int | None = None
+    pid: int | None = None
+    credential: bytes = b"something"
+
+
 @dataclass
-class Row:
-    path: str
+class Round:
     post_ms: float
     post_p95_ms: float
     event_ms: float
     big_s: float
-    growth_mib: float | None
+    growth_mib: float
     connections_s: float
+
+
+def post_ms_of(item: Round) -> float:
+    return item.post_ms
+
+
+def event_ms_of(item: Round) -> float:
+    return item.event_ms
 
 
 # --- the upstream ---------------------------------------------------------------------------------------------------
@@ -93,18 +114,23 @@ async def serve(role: str, port: int, folder: Path, upstream_port: int) -> None:
         context = authority.context(parse_host("127.0.0.1"))
         server = await asyncio.start_server(upstream, "127.0.0.1", port, ssl=context, backlog=512)
     else:
-        server = await serve_gateway(port, folder, upstream_port)
+        server = await serve_gateway(role, port, folder, upstream_port)
     async with server:
         await server.serve_forever()
 
 
-async def serve_gateway(port: int, folder: Path, upstream_port: int) -> asyncio.Server:
+async def serve_gateway(role: str, port: int, folder: Path, upstream_port: int) -> asyncio.Server:
     from aegis.gateway import Gateway, GatewayConfig, Origin, SocketStream
+    from aegis.gateway.placeholders import made_up
 
     bundle = (folder / "upstream.pem").read_text()
-    gateway = Gateway(GatewayConfig(allow=(f"127.0.0.1:{upstream_port}",), ca_bundle=bundle))
-    (folder / "aegis.pem").write_text(gateway.ca_pem)
+    upstream_host = f"127.0.0.1:{upstream_port}"
+    secrets = {"API_KEY": (upstream_host,)} if role == "guarded" else {}
+    config = GatewayConfig(allow=(upstream_host,), ca_bundle=bundle, secrets=secrets)
+    gateway = Gateway(config, secret_values=dict.fromkeys(secrets, made_up("OPENAI_API_KEY")))
+    (folder / f"{role}.pem").write_text(gateway.ca_pem)
     session = gateway.session("benchmark", lambda exchange: None, lambda data: "")
+    (folder / f"{role}.key").write_text(session.environment().get("API_KEY", ""))
 
     async def accepted(stream: SocketStream) -> None:
         await session.handle(stream, Origin.proxy())
@@ -117,11 +143,11 @@ async def serve_gateway(port: int, folder: Path, upstream_port: int) -> asyncio.
 
 
 async def open_tls(
-    target: int, proxy: int | None, context: ssl.SSLContext
+    target: int, way: Way, context: ssl.SSLContext
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    if proxy is None:
+    if way.proxy is None:
         return await asyncio.open_connection("127.0.0.1", target, ssl=context, server_hostname="127.0.0.1")
-    reader, writer = await asyncio.open_connection("127.0.0.1", proxy)
+    reader, writer = await asyncio.open_connection("127.0.0.1", way.proxy)
     writer.write(f"CONNECT 127.0.0.1:{target} HTTP/1.1\r\nHost: 127.0.0.1:{target}\r\n\r\n".encode())
     answer = await reader.readuntil(b"\r\n\r\n")
     if b" 200 " not in answer:
@@ -130,10 +156,12 @@ async def open_tls(
     return reader, writer
 
 
-async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
+async def post(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int, credential: bytes
+) -> None:
     writer.write(
         b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\n"
-        b"Authorization: Bearer something\r\nContent-Length: %d\r\n\r\n%s" % (target, len(BODY), BODY)
+        b"Authorization: Bearer %s\r\nContent-Length: %d\r\n\r\n%s" % (target, credential, len(BODY), BODY)
     )
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
@@ -141,24 +169,24 @@ async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, targe
     await reader.readexactly(len(ANSWER))
 
 
-async def posts(target: int, proxy: int | None, context: ssl.SSLContext, count: int) -> list[float]:
+async def posts(target: int, way: Way, context: ssl.SSLContext, count: int) -> list[float]:
     """Milliseconds of each; the first tenth warms up and is not counted."""
-    reader, writer = await open_tls(target, proxy, context)
+    reader, writer = await open_tls(target, way, context)
     taken = []
     for _ in range(count + count // 10):
         started = time.perf_counter()
-        await post(reader, writer, target)
+        await post(reader, writer, target, way.credential)
         taken.append((time.perf_counter() - started) * 1000)
     writer.close()
     return taken[count // 10 :]
 
 
-async def events(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
+async def events(target: int, way: Way, context: ssl.SSLContext) -> float:
     """Median milliseconds from an event's sending to its arrival."""
-    reader, writer = await open_tls(target, proxy, context)
+    reader, writer = await open_tls(target, way, context)
     writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % target)
     await reader.readuntil(b"\r\n\r\n")
-    delays = []
+    delays: list[float] = []
     while len(delays) < EVENTS:
         line = await reader.readline()
         if line.startswith(b"data: "):
@@ -167,8 +195,8 @@ async def events(target: int, proxy: int | None, context: ssl.SSLContext) -> flo
     return statistics.median(delays)
 
 
-async def big(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
-    reader, writer = await open_tls(target, proxy, context)
+async def big(target: int, way: Way, context: ssl.SSLContext) -> float:
+    reader, writer = await open_tls(target, way, context)
     started = time.perf_counter()
     writer.write(b"GET /big HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % target)
     await reader.readuntil(b"\r\n\r\n")
@@ -182,12 +210,12 @@ async def big(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
     return time.perf_counter() - started
 
 
-async def at_once(target: int, proxy: int | None, context: ssl.SSLContext) -> float:
+async def at_once(target: int, way: Way, context: ssl.SSLContext) -> float:
     async def one() -> None:
-        reader, writer = await open_tls(target, proxy, context)
-        await post(reader, writer, target)
+        reader, writer = await open_tls(target, way, context)
+        await post(reader, writer, target, way.credential)
         await everybody.wait()
-        await post(reader, writer, target)
+        await post(reader, writer, target, way.credential)
         writer.close()
 
     everybody = asyncio.Barrier(CONNECTIONS)
@@ -203,22 +231,21 @@ def memory_mib(pid: int, field: str) -> float:
     return 0.0
 
 
-async def measure(name: str, target: int, proxy: int | None, ca: Path, count: int, pid: int | None) -> Row:
-    context = ssl.create_default_context(cafile=str(ca))
+async def measure(target: int, way: Way, count: int) -> Round:
+    context = ssl.create_default_context(cafile=str(way.ca))
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
-    taken = await posts(target, proxy, context, count)
-    event_ms = await events(target, proxy, context)
-    growth = None
-    if pid is not None:
-        idle = memory_mib(pid, "VmRSS")
+    taken = await posts(target, way, context, count)
+    event_ms = await events(target, way, context)
+    idle = 0.0
+    if way.pid is not None:
+        idle = memory_mib(way.pid, "VmRSS")
         # Forget the peak of what went before.
-        Path(f"/proc/{pid}/clear_refs").write_text("5")
-    big_s = await big(target, proxy, context)
-    if pid is not None:
-        growth = memory_mib(pid, "VmHWM") - idle
-    connections_s = await at_once(target, proxy, context)
+        Path(f"/proc/{way.pid}/clear_refs").write_text("5")
+    big_s = await big(target, way, context)
+    growth = memory_mib(way.pid, "VmHWM") - idle if way.pid is not None else 0.0
+    connections_s = await at_once(target, way, context)
     p95 = statistics.quantiles(taken, n=20)[-1]
-    return Row(name, statistics.median(taken), p95, event_ms, big_s, growth, connections_s)
+    return Round(statistics.median(taken), p95, event_ms, big_s, growth, connections_s)
 
 
 # --- the processes --------------------------------------------------------------------------------------------------
@@ -270,47 +297,76 @@ def mitmproxy_command(program: Path, port: int, folder: Path) -> list[str]:
     return [*command, *(item for option in options for item in ("--set", option))]
 
 
-def run(arguments: argparse.Namespace, folder: Path) -> list[Row]:
-    target, count = free_port(), arguments.posts
-    rows = []
-    with running(own("upstream", target, folder, 0), target):
-        direct = measure("direct", target, None, folder / "upstream.pem", count, None)
-        rows.append(asyncio.run(direct))
-        port = free_port()
-        with running(own("gateway", port, folder, target), port) as pid:
-            rows.append(asyncio.run(measure("Aegis", target, port, folder / "aegis.pem", count, pid)))
+@contextlib.contextmanager
+def ways(arguments: argparse.Namespace, folder: Path, target: int) -> Iterator[list[Way]]:
+    """Every path, with its proxy running."""
+    with contextlib.ExitStack() as stack:
+        found = [Way("direct", folder / "upstream.pem")]
+        for name, role in (("Aegis", "gateway"), ("Aegis, secret", "guarded")):
+            port = free_port()
+            pid = stack.enter_context(running(own(role, port, folder, target), port))
+            credential = (folder / f"{role}.key").read_bytes() or b"something"
+            found.append(Way(name, folder / f"{role}.pem", port, pid, credential))
         if not arguments.without_mitmproxy:
             program = install_mitmproxy(Path(arguments.venv or folder / "venv"))
             port = free_port()
-            with running(mitmproxy_command(program, port, folder), port) as pid:
-                ca = folder / "mitmproxy-ca-cert.pem"
-                rows.append(asyncio.run(measure("mitmproxy", target, port, ca, count, pid)))
-    return rows
+            pid = stack.enter_context(running(mitmproxy_command(program, port, folder), port))
+            found.append(Way("mitmproxy", folder / "mitmproxy-ca-cert.pem", port, pid))
+        yield found
 
 
-def show(rows: list[Row]) -> None:
-    direct = rows[0]
+def run(arguments: argparse.Namespace, folder: Path) -> dict[str, list[Round]]:
+    target = free_port()
+    rounds: dict[str, list[Round]] = {}
+    with (
+        running(own("upstream", target, folder, 0), target),
+        ways(arguments, folder, target) as paths,
+    ):
+        for number in range(arguments.rounds):
+            for way in (*paths[number % len(paths) :], *paths[: number % len(paths)]):
+                made = asyncio.run(measure(target, way, arguments.posts))
+                rounds.setdefault(way.name, []).append(made)
+    return {way.name: rounds[way.name] for way in paths}
+
+
+def middle(rounds: list[Round], value: Callable[[Round], float]) -> float:
+    return statistics.median(value(item) for item in rounds)
+
+
+def show(rounds: dict[str, list[Round]]) -> None:
     print(f"Measured on: {describe()}\n")
     print(
         "| path | POST median ms (p95) | added ms | event delay ms | added ms | 100 MiB s | memory growth MiB "
         "| 200 connections s |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        growth = "" if row.growth_mib is None else f"{row.growth_mib:.0f}"
+    direct = rounds["direct"]
+    for name, own_rounds in rounds.items():
+        post_ms, event_ms = (middle(own_rounds, value) for value in (post_ms_of, event_ms_of))
+        growth = "" if name == "direct" else f"{max(item.growth_mib for item in own_rounds):.0f}"
         print(
-            f"| {row.path} | {row.post_ms:.2f} ({row.post_p95_ms:.2f}) | {row.post_ms - direct.post_ms:.2f} "
-            f"| {row.event_ms:.2f} | {row.event_ms - direct.event_ms:.2f} | {row.big_s:.2f} | {growth} "
-            f"| {row.connections_s:.2f} |"
+            f"| {name} | {post_ms:.2f} ({middle(own_rounds, lambda item: item.post_p95_ms):.2f}) "
+            f"| {post_ms - middle(direct, post_ms_of):.2f} "
+            f"| {event_ms:.2f} | {event_ms - middle(direct, event_ms_of):.2f} "
+            f"| {middle(own_rounds, lambda item: item.big_s):.2f} | {growth} "
+            f"| {middle(own_rounds, lambda item: item.connections_s):.2f} |"
         )
-    if len(rows) > 2:
-        ratio = (rows[2].post_ms - direct.post_ms) / (rows[1].post_ms - direct.post_ms)
-        print(f"\nmitmproxy adds {ratio:.1f} times what Aegis adds to a POST.")
+    if "mitmproxy" in rounds:
+        for name in ("Aegis", "Aegis, secret"):
+            ratios = [
+                (other.post_ms - base.post_ms) / (ours.post_ms - base.post_ms)
+                for base, ours, other in zip(direct, rounds[name], rounds["mitmproxy"], strict=True)
+            ]
+            print(
+                f"\nmitmproxy adds {statistics.median(ratios):.1f} times what {name} adds to a POST "
+                f"({min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds)."
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--posts", type=int, default=500)
+    parser.add_argument("--posts", type=int, default=200, help="counted in each round")
+    parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--without-mitmproxy", action="store_true")
     parser.add_argument("--venv", help="folder of an environment for mitmproxy; kept for the next time")
     parser.add_argument("--role", nargs=4, help=argparse.SUPPRESS)

@@ -9,6 +9,9 @@ packages=(
     ca-certificates mmdebstrap python3 python3-venv qemu-system-x86 skopeo squashfs-tools uidmap util-linux
 )
 
+# Real clients and a real database, which the tests speak to through the gateway; tests without theirs are skipped.
+test_packages=(curl nodejs postgresql)
+
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 
 die() {
@@ -65,6 +68,19 @@ install_python_packages() {
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1' >&2
     (cd "$root" && "$venv/bin/python" -m pip install --quiet --editable . --group dev >&2)
     printf '%s\n' "$wanted" >"$stamp"
+}
+
+# Debian's postgresql starts a server of its own when it is installed. The tests want the programs only.
+no_database_server() {
+    [ ! -e /etc/postgresql-common/createcluster.conf ] || return 0
+    as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf >/dev/null
+}
+
+add_test_packages() {
+    command -v dpkg-query >/dev/null || return 0
+    no_database_server
+    packages+=("${test_packages[@]}")
 }
 
 set_up() {

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -367,7 +366,7 @@ def test_psql_speaks_plain_tcp(net: World, postgres: int) -> None:
 
 def test_psycopg_works_as_without_a_gateway(net: World, postgres: int) -> None:
     """Questions and answers in binary, a long answer, a long upload, an error, a statement that is cancelled through
-    a second connection."""
+    a second connection (`cancel` itself would hold the interpreter, and the gateway with it)."""
     server, direct = database(net, postgres)
     where = f"host=127.0.0.1 port={direct} user=app dbname=postgres connect_timeout=20"
     with psycopg.connect(where) as db:
@@ -383,7 +382,7 @@ def test_psycopg_works_as_without_a_gateway(net: World, postgres: int) -> None:
         with pytest.raises(psycopg.errors.UndefinedTable):
             db.execute("select * from nowhere")
         db.rollback()
-        timer = threading.Timer(0.5, db.cancel)
+        timer = threading.Timer(0.5, db.cancel_safe)
         timer.start()
         with pytest.raises(psycopg.errors.QueryCanceled):
             db.execute("select pg_sleep(60)")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 import struct
 import time
+from pathlib import Path
 
 import pytest
 
 from aegis.gateway import Forward, Origin, Request, ResponsePlan
-from support.gateway_server import World, quick
+from support.gateway_server import GatewayServer, World, quick
 from support.http_attacks import HOST, MALFORMED
 from support.http_upstream import HttpUpstream, response, says
 from support.raw_client import ask, connect, port_of, read_all, read_until
@@ -233,23 +235,107 @@ class Silent:
         self._over.set()
 
 
-def test_ten_thousand_connections_are_bounded(net: World) -> None:
-    server = net.gateway(allow=("api.example",))
+def another_trial(net: World, server: GatewayServer) -> GatewayServer:
+    """A session of the same run."""
 
-    async def flood() -> int:
+    async def start() -> GatewayServer:
+        return GatewayServer(net.loop, server.gateway)
+
+    return net.loop.run(start())
+
+
+def test_ten_thousand_connections_are_bounded_and_other_trials_unharmed(net: World) -> None:
+    port = net.upstream(HttpUpstream(says(response(b"served"))))
+    server = net.gateway(routes={"api.example": f"http://127.0.0.1:{port}"})
+    other = another_trial(net, server)
+    direct = other.listen(Origin.direct("api.example", None, 80))
+
+    async def flood() -> set[asyncio.Future[None]]:
         streams = [Silent() for _ in range(10_000)]
         origin = Origin.proxy()
         tasks = [asyncio.ensure_future(server.session.handle(stream, origin)) for stream in streams]
         done, waiting = await asyncio.wait(tasks, timeout=2, return_when=asyncio.ALL_COMPLETED)
         assert len(waiting) == server.gateway.config.bounds.max_connections
-        await server.session.close()
-        await asyncio.wait(waiting)
-        assert all(stream.aborted for stream in streams)
-        return len(done)
+        assert sum(stream.aborted for stream in streams) == len(done)
+        return waiting
 
-    refused = net.loop.run(flood())
-    assert server.session.denied[0].count == refused
+    waiting = net.loop.run(flood())
+    assert ask(direct, b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n").endswith(b"served")
+    assert server.session.denied[0].count == 10_000 - len(waiting)
+    net.loop.run(server.session.close())
+    net.loop.run(asyncio.wait_for(asyncio.wait(waiting), 30))
     assert server.exchanges == []
+    assert other.session.denied == ()
+    other.close()
+
+
+class Unread:
+    """A connection whose client asks and never takes a byte of the answer."""
+
+    def __init__(self, request: bytes) -> None:
+        self._request = request
+        self._over = asyncio.Event()
+
+    async def read(self, max_bytes: int) -> bytes:
+        if not self._request:
+            await self._over.wait()
+        data, self._request = self._request, b""
+        return data
+
+    async def write(self, data: bytes) -> None:
+        await self._over.wait()
+        raise ConnectionResetError
+
+    async def write_eof(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        self._over.set()
+
+    async def abort(self) -> None:
+        self._over.set()
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def test_a_guest_that_opens_streams_and_reads_none_of_them_costs_bounded_memory(net: World) -> None:
+    """200 endless answers, none of which is taken: all of them together hold little, another trial is served
+    meanwhile, and each ends with an error that says why."""
+
+    async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        path = (await reader.readuntil(b"\r\n\r\n")).split(b" ")[1]
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n" if path == b"/endless" else response(b"served"))
+        while path == b"/endless":
+            writer.write(b"x" * 65536)
+            await writer.drain()
+
+    port = net.upstream(endless, backlog=512)
+    server = net.gateway(
+        routes={"api.example": f"http://127.0.0.1:{port}"},
+        bounds=quick(write_timeout_s=4, response_timeout_s=60),
+    )
+    other = another_trial(net, server)
+    direct = other.listen(Origin.direct("api.example", None, 80))
+    request = b"GET /endless HTTP/1.1\r\n" + HOST + b"\r\n"
+    before = resident_bytes()
+
+    async def flood() -> list[asyncio.Future[None]]:
+        origin = Origin.direct("api.example", None, 80)
+        return [asyncio.ensure_future(server.session.handle(Unread(request), origin)) for _ in range(200)]
+
+    tasks = net.loop.run(flood())
+    time.sleep(2)
+    assert ask(direct, b"GET / HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n").endswith(b"served")
+    # At most what a socket of ours holds (320 KiB) for each, and as much again for the upstreams of this process.
+    assert resident_bytes() - before < 200 * 1024 * 1024
+    assert all(
+        (item.error or "").startswith("client-stalled: ") for item in server.wait_for(200, timeout_s=60)
+    )
+    net.loop.run(asyncio.wait_for(asyncio.wait(tasks), 60))
+    assert other.wait_for(1)[0].error is None
+    other.close()
 
 
 def test_exchanges_beyond_the_bound_are_refused_and_counted(net: World) -> None:

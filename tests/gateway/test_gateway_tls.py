@@ -128,13 +128,6 @@ def test_the_key_is_never_written_to_disk(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(tmp_path.rglob("*")) == []
 
 
-def test_java_reads_the_authority_from_a_trust_store() -> None:
-    from cryptography.hazmat.primitives.serialization import pkcs12
-
-    store = Authority().java_trust_store("changeit")
-    assert len(pkcs12.load_pkcs12(store, b"changeit").additional_certs) == 1
-
-
 def test_direct_tls_is_opened_and_goes_to_the_route_in_the_clear(net: World) -> None:
     upstream = HttpUpstream(echo)
     port = net.upstream(upstream)

@@ -32,6 +32,12 @@ def _as_user() -> tuple[dict[str, int], int, int]:
     return {"user": nobody.pw_uid, "group": nobody.pw_gid}, nobody.pw_uid, nobody.pw_gid
 
 
+def _with_us() -> list[str]:
+    """So that a server ends with a test run that is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "INT", "--"] if setpriv else []
+
+
 @contextlib.contextmanager
 def postgres_server(programs: tuple[str, str], folder: Path, net: World) -> Iterator[int]:
     """Its port, once it accepts connections; user `app` needs no password."""
@@ -48,7 +54,7 @@ def postgres_server(programs: tuple[str, str], folder: Path, net: World) -> Iter
     )  # fmt: skip
     with log.open("wb") as out:
         server = subprocess.Popen(
-            [postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data), "-F"],
+            [*_with_us(), postgres, "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", str(data), "-F"],
             stdout=out, stderr=out, cwd="/tmp", **user,  # type: ignore[call-overload]
         )  # fmt: skip
     try:

@@ -11,7 +11,6 @@ from collections import OrderedDict
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization.pkcs12 import PKCS12Certificate, serialize_java_truststore
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from aegis.gateway.names import Host
@@ -36,11 +35,6 @@ class Authority:
     def pem(self) -> str:
         """The authority's certificate, for the guest's trust store."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-    def java_trust_store(self, password: str) -> bytes:
-        """The same as a PKCS #12 file that Java takes as `javax.net.ssl.trustStore`."""
-        entry = PKCS12Certificate(self._certificate, b"internal-root")
-        return serialize_java_truststore([entry], serialization.BestAvailableEncryption(password.encode()))
 
     def context(self, host: Host) -> ssl.SSLContext:
         """A server's TLS context with a certificate for this host."""

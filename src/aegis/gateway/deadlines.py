@@ -1,4 +1,4 @@
-"""Time limits for everything that a session waits for, with one timer for all of them.
+"""Time limits for what a session waits for in HTTP, with one timer for all of them.
 
 `asyncio.timeout` makes and cancels a timer for each wait. Nearly every wait here ends long before its limit, so the one
 timer is only ever moved forward when it fires, or when a limit comes that is due before it.

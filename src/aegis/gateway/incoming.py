@@ -27,10 +27,10 @@ def hide_values(plan: ResponsePlan, vault: Vault, *, declared: bool) -> Response
     `declared` says that the host may know a value: a coding that can't be undone is then refused with `Failure`."""
     if not vault:
         return plan
-    plan.headers = vault.without_values(plan.headers)
-    plan.reason = vault.without_values(((b"", plan.reason.encode("latin-1", "replace")),))[0][1].decode(
-        "latin-1"
+    *hidden, (_, reason) = vault.without_values(
+        (*plan.headers, (b"", plan.reason.encode("latin-1", "replace")))
     )
+    plan.headers, plan.reason = tuple(hidden), reason.decode("latin-1")
     if plan.framing is Framing.NONE:
         return plan
     coding = codings.coding_of(heads.text(plan.headers, b"content-encoding"))

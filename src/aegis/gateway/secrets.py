@@ -115,18 +115,24 @@ class Vault:
         if not self._secrets or not self._shows(self.placeholders, headers, target.encode("latin-1")):
             return target, headers
         granted = [item for item in self._secrets if item.may_go_to(host, port, protected=protected)]
+        self._refuse(b"\n".join([name for name, _ in headers]), "a header name", host)
+        out: list[tuple[bytes, bytes]] = []
+        for name, value in headers:
+            if self.placeholders.find(value) or _is_basic(value):
+                value = _swap_header(value, granted)
+                self._refuse(_readable(value), f"the header {name.decode('latin-1')}", host)
+            out.append((name, value))
+        return self._release_target(target, granted, host), tuple(out)
+
+    def _release_target(self, target: str, granted: list[Secret], host: Host) -> str:
+        if not self.placeholders.find(target.encode("latin-1")):
+            return target
         path, mark, query = target.partition("?")
         for item in granted:
             query = query.replace(item.placeholder, quote(item.value, safe="-._~"))
-        out: list[tuple[bytes, bytes]] = []
-        self._refuse(b"\n".join([name for name, _ in headers]), "a header name", host)
-        for name, value in headers:
-            new = _swap_header(value, granted)
-            self._refuse(_readable(new), f"the header {name.decode('latin-1')}", host)
-            out.append((name, new))
         self._refuse(path.encode("latin-1"), "the path", host)
         self._refuse(query.encode("latin-1"), "the query", host)
-        return path + mark + query, tuple(out)
+        return path + mark + query
 
     def refuse_host(self, text: str) -> None:
         """Raises `Failure` when a placeholder stands in a host name."""
@@ -178,11 +184,15 @@ class Vault:
         return self.redact(text.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
 
     def redact_headers(self, headers: RawHeaders) -> tuple[tuple[str, str], ...]:
-        if not self._secrets or not self._shows(self._marker_needles, headers):
+        if not self._secrets:
             return tuple([(name.decode("latin-1"), value.decode("latin-1")) for name, value in headers])
-        return tuple(
-            (self.redact(name).decode("latin-1"), self.redact_header(value)) for name, value in headers
-        )
+        # One search through all of them, for none holds a line end.
+        flat = [text.replace(b"\n", b" ") for header in headers for text in header]
+        hidden = self.redact(b"\n".join(flat)).decode("latin-1").split("\n") if flat else []
+        for at, text in enumerate(flat):
+            if _is_basic(text):
+                hidden[at] = self.redact_header(text)
+        return tuple(zip(hidden[::2], hidden[1::2], strict=True))
 
     def redact_header(self, value: bytes) -> str:
         """Also looks inside Basic credentials."""
@@ -211,7 +221,7 @@ class Vault:
     def _shows(needles: Needles, headers: RawHeaders, also: bytes = b"") -> bool:
         """Whether it is worth looking closer: one search through everything."""
         values = [value for _, value in headers]
-        if any(value[:6].lower() == b"basic " for value in values):
+        if any(_is_basic(value) for value in values):
             return True
         return needles.find(b"\n".join([also, *[name for name, _ in headers], *values])) is not None
 
@@ -252,9 +262,13 @@ def _readable(value: bytes) -> bytes:
     return value
 
 
+def _is_basic(value: bytes) -> bool:
+    return value[:6].lower() == b"basic "
+
+
 def _basic(value: bytes) -> bytes | None:
     """What Basic credentials say; None when it is something else."""
-    if value[:6].lower() != b"basic ":
+    if not _is_basic(value):
         return None
     try:
         return base64.b64decode(value[6:].strip(), validate=True)
