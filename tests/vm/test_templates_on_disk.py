@@ -205,6 +205,60 @@ def test_a_killed_controller_leaves_no_monitor_and_no_file(tmp_path: Path) -> No
     assert list(temporary.iterdir()) == []
 
 
+STARTER = """
+import asyncio
+from pathlib import Path
+from aegis.sandbox.base import TemplateSpec, MIB
+from aegis.sandbox.select import open_driver
+
+async def main():
+    async with open_driver("vm", base_dir=Path("/")) as driver:
+        template = await driver.template(TemplateSpec(image="debian", memory_bytes=256 * MIB))
+        print("up", flush=True)
+        while True:
+            await asyncio.gather(*(driver.start(template) for _ in range(3)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.01, 0.02, 0.03, 0.05, 0.1])
+def test_one_that_is_killed_while_it_starts_machines_leaves_none(delay_s: float) -> None:
+    mark = f"STARTED_BY={os.getpid()}-{delay_s}"
+    name, _, value = mark.partition("=")
+    with subprocess.Popen(
+        [sys.executable, "-c", STARTER],
+        stdout=subprocess.PIPE,
+        env={**os.environ, name: value},
+        start_new_session=True,
+    ) as starter:
+        try:
+            assert starter.stdout is not None
+            assert starter.stdout.readline() == b"up\n"
+            assert _marked(mark), "the search finds the process itself"
+            time.sleep(delay_s)
+        finally:
+            starter.send_signal(signal.SIGKILL)
+        starter.wait(60)
+    end = time.monotonic() + 60
+    while left := _marked(mark):
+        assert time.monotonic() < end, f"still running: {left}"
+        time.sleep(0.05)
+
+
+def _marked(mark: str) -> list[int]:
+    """Running processes that have inherited this variable."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if mark.encode() in variables and _runs(int(folder.name)):
+            found.append(int(folder.name))
+    return found
+
+
 def _runs(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"

@@ -101,7 +101,7 @@ class Cradle:
                 else:
                     os.read(wake_read, 4096)
             self._reap()
-            for group in [each for each in self._leaving if self._place.group_gone(each)]:
+            for group in [each for each in self._leaving if self._is_gone(each)]:
                 self._leaving.remove(group)
                 send(self._sock, {"did": "gone", "group": group})
 
@@ -109,7 +109,7 @@ class Cradle:
         if message["do"] == "spare":
             self._make_spare()
         elif message["do"] == "forget":
-            self._place.kill_group(message["group"])
+            self._kill(message["group"])
             self._leaving.append(message["group"])
         elif message["do"] == "signal":
             for pid, (group, _) in self._running.items():
@@ -119,6 +119,20 @@ class Cradle:
             gc.collect()
             gc.freeze()
             send(self._sock, {"did": "rested", "id": message["id"]})
+
+    def _kill(self, group: int) -> None:
+        """The program itself too: on a plain host nothing marks it as one of its group until it has begun."""
+        for pid, (its_group, _) in self._running.items():
+            if its_group == group:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass
+        self._place.kill_group(group)
+
+    def _is_gone(self, group: int) -> bool:
+        running = any(its_group == group for its_group, _ in self._running.values())
+        return not running and self._place.group_gone(group)
 
     def _make_spare(self) -> None:
         self._last_group += 1

@@ -316,9 +316,11 @@ class Server:
         if not request.get("terminal"):
             if not request.get("no_input"):
                 stdin_read, stdin = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(stdin, False)
                 theirs.append(stdin_read)
             for number in (0, 1):
                 read, write = os.pipe2(os.O_CLOEXEC)
+                os.set_blocking(read, False)  # it may be drained before the program has begun
                 outputs.append(Channel(read, stream, number))
                 theirs.append(write)
         program = Program(
@@ -350,6 +352,7 @@ class Server:
             return
         if received is not None and received[0].get("terminal"):
             master = received[1][0]
+            os.set_blocking(master, False)
             program.stdin = master
             program.outputs = [Channel(master, program.stream, 0)]
             return
@@ -361,10 +364,7 @@ class Server:
             cradle.send(self._nursery, {"do": "forget", "group": program.group})
             return
         program.begun = True
-        if program.stdin is not None:
-            os.set_blocking(program.stdin, False)
         for channel in program.outputs:
-            os.set_blocking(channel.fd, False)
             self._refresh(channel)
         if program.early is not None:
             channel = program.outputs[0]

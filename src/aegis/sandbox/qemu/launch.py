@@ -25,6 +25,9 @@ CONSOLE_TAIL_BYTES = 4096
 MAX_CONSOLE_BYTES = 1024 * 1024
 CONSOLE_CHECK_S = 1.0
 KILL_TIMEOUT_S = 10.0
+GATE = ("/bin/sh", "-c", 'echo armed >&0 && read -r go && exec "$@" </dev/null', "sh")
+"""Stands before QEMU until the launcher has armed its end: killed a moment earlier, it would leave QEMU behind. Nothing
+is left either when this process ends first, since then nobody says go."""
 
 
 def qemu_path() -> str:
@@ -190,8 +193,10 @@ async def launch(
     console_out = os.open(f"/proc/self/fd/{console}", os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
     fds = [files.kernel, files.initrd, files.guest_root, files.image, ram, console_out]
     fds += [link_theirs.fileno(), qmp_theirs.fileno(), *([incoming] if incoming is not None else [])]
+    confined = confinement(shape.accel)
     command = [
-        *confinement(shape.accel),
+        *confined,
+        *(GATE if confined else ()),
         qemu_path(),
         *arguments(
             shape,
@@ -205,7 +210,7 @@ async def launch(
         ),
     ]
     try:
-        process = await _spawn(command, fds, errors)
+        process = await _spawn(command, fds, errors, gated=bool(confined))
     except BaseException:
         link_ours.close()
         qmp_ours.close()
@@ -236,15 +241,41 @@ async def launch(
     return Vmm(process, qmp, console), link_ours
 
 
-async def _spawn(command: Sequence[str], fds: Sequence[int], errors: int) -> asyncio.subprocess.Process:
+async def _spawn(
+    command: Sequence[str], fds: Sequence[int], errors: int, *, gated: bool
+) -> asyncio.subprocess.Process:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
     try:
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             *command,
             pass_fds=tuple(fds),
-            stdin=asyncio.subprocess.DEVNULL,
+            stdin=theirs.fileno() if gated else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=errors,
             start_new_session=True,
         )
+        theirs.close()
+        if gated:
+            await _open_gate(ours, process)
     except OSError as error:
         raise SandboxStartError(f"cannot start QEMU: {error}") from None
+    finally:
+        theirs.close()
+        ours.close()
+    return process
+
+
+async def _open_gate(gate: socket.socket, process: asyncio.subprocess.Process) -> None:
+    """Let the launched process go on to QEMU once its launcher is armed. Nothing is left of it when this fails."""
+    loop = asyncio.get_running_loop()
+    try:
+        if await loop.sock_recv(gate, 16):  # b"" when it ended: what it wrote is told by who waits for QEMU
+            await loop.sock_sendall(gate, b"go\n")
+    except BaseException as error:
+        gate.close()
+        with suppress(ProcessLookupError):
+            process.kill()
+        await asyncio.shield(process.wait())
+        if not isinstance(error, OSError):
+            raise
