@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from e2e_command import CHECKOUT, DEADLINE_S, environment, read_json, run_aegis
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(DEADLINE_S)]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(DEADLINE_S)]
 
 
 def call(*argv: str | Path, cwd: Path) -> str:

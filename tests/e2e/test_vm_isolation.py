@@ -24,7 +24,7 @@ cases:
 
 
 @pytest.mark.vm
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2, 3))])
 def test_a_note_of_an_earlier_trial_is_never_found(
     aegis: Aegis, write_suite: Callable[..., Path], seed: int
 ) -> None:

@@ -14,7 +14,7 @@ from e2e_upstream import Request, serving
 
 from support.certificates import UpstreamAuthority
 
-pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.timeout(2 * DEADLINE_S)]
+pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.slow, pytest.mark.timeout(2 * DEADLINE_S)]
 
 SUITE = """\
 suite: chat

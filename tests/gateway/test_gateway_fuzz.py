@@ -112,6 +112,7 @@ def test_requests_read_the_same_however_they_are_cut(cut: int) -> None:
     assert asyncio.run(run()) == [("/a", b"abcde"), ("/b", b""), ("/c", b"hi")]
 
 
+@pytest.mark.slow
 def test_a_fuzzer_finds_nothing_in_some_seconds(tmp_path: Path) -> None:
     """Coverage-guided, where atheris is installed; by hand it can run for hours."""
     pytest.importorskip("atheris", reason="atheris is not installed: pip install atheris")

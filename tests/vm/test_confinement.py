@@ -157,6 +157,7 @@ def memory_holds(pid: int, needle: bytes) -> bool:
 SCRIBBLE = "import mmap; m = mmap.mmap(-1, 100 << 20); [m.write(b'\\xaa' * 65536) for _ in range(1600)]; print(len(m))"
 
 
+@pytest.mark.slow
 def test_ten_clones_leave_the_template_as_it_was(bench: Bench) -> None:
     def digest() -> tuple[str, ...]:
         saved = cast("QemuDriver", bench.driver)._made[key].saved

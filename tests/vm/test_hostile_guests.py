@@ -125,6 +125,7 @@ def test_a_kernel_panic_is_told_as_one(bench: Bench) -> None:
 MANY = "mkfifo gate; i=0; while [ $i -lt {0} ]; do read x < gate & i=$((i+1)); done; echo all; wait"
 
 
+@pytest.mark.slow
 def test_a_thousand_children_are_ended_with_their_program(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         process = await sandbox.exec(("/bin/sh", "-c", MANY.format(1000)))
@@ -194,6 +195,7 @@ def test_all_memory_file_systems_filled_at_once(bench: Bench) -> None:
     the_next_works(bench)
 
 
+@pytest.mark.slow
 def test_inodes_run_out_inside(bench: Bench) -> None:
     program = """
 import os
@@ -214,6 +216,7 @@ except OSError as error:
     the_next_works(bench)
 
 
+@pytest.mark.slow
 def test_endless_output_costs_the_host_no_memory(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         before = resident_bytes()
@@ -245,6 +248,7 @@ def test_a_gibibyte_of_output_passes_through_bounded_memory(bench: Bench) -> Non
     the_next_works(bench)
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_costs_the_host_no_memory(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         before = resident_bytes()

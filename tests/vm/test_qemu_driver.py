@@ -14,10 +14,8 @@ from support.conformance_exec import (
     EndingConformance,
     ExecConformance,
     RunConformance,
-    TerminalConformance,
 )
-from support.conformance_files import GetConformance, PutConformance, TreeConformance
-from support.conformance_life import LifeConformance, TemplateConformance
+from support.conformance_life import LifeConformance
 from support.conformance_network import NetworkConformance
 from support.host_state import host_state, nothing_left
 from support.sandbox_bench import Bench
@@ -26,10 +24,6 @@ pytestmark = pytest.mark.vm
 
 
 class TestExec(ExecConformance):
-    pass
-
-
-class TestTerminal(TerminalConformance):
     pass
 
 
@@ -45,23 +39,7 @@ class TestRun(RunConformance):
     pass
 
 
-class TestPut(PutConformance):
-    pass
-
-
-class TestGet(GetConformance):
-    pass
-
-
-class TestTree(TreeConformance):
-    pass
-
-
 class TestLife(LifeConformance):
-    pass
-
-
-class TestTemplate(TemplateConformance):
     pass
 
 
