@@ -4,6 +4,9 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv="$root/.venv"
 
+# Python is started hundreds of times here: it keeps what it compiled, whatever the caller's environment says.
+unset PYTHONDONTWRITEBYTECODE
+
 # What a fresh Debian lacks. `aegis doctor` says what each one is for.
 packages=(
     ca-certificates mmdebstrap python3 python3-venv qemu-system-x86 skopeo squashfs-tools uidmap util-linux

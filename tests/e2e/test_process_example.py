@@ -34,6 +34,7 @@ def test_it_passes_and_its_trace_tells_what_it_did(aegis: Aegis, project: Path) 
         assert words in shown.stdout
 
 
+@pytest.mark.slow
 def test_with_the_defect_exactly_one_case_fails(aegis: Aegis, project: Path) -> None:
     ran = aegis(*RUN, "--env", "REFUND_BUG=1", cwd=project)
     assert ran.code == 1, ran

@@ -48,6 +48,7 @@ def test_it_passes(aegis: Aegis, project: Path) -> None:
     assert all(trial["exchanges"] > 0 and trial["usage"]["model_calls"] > 0 for trial in document["trials"])
 
 
+@pytest.mark.slow
 def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path) -> None:
     ran = aegis(*RUN, "--trials", "1", "-k", "refuse", "--env", "REFUND_BUG=1", cwd=project)
     assert ran.code == 1, ran
@@ -61,7 +62,10 @@ def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path
     "program",
     [
         "print(aegis.eval.run(suite='production-v2', sandbox=True, **few).verdict)",
-        "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True, **few)).verdict)",
+        pytest.param(
+            "print(asyncio.run(aegis.eval.arun(suite='production-v2', sandbox=True, **few)).verdict)",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["run", "arun"],
 )

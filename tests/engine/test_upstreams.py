@@ -138,7 +138,9 @@ def test_one_that_is_killed_is_told(folder: Path) -> None:
 
 
 def test_one_that_puts_itself_into_the_background_is_told_and_ended(folder: Path) -> None:
-    command = f"setsid {sys.executable} server.py & echo $! > it.pid; while ! grep -q . it.pid; do :; done"
+    # It waits for its shell to be gone: were it to listen before, it would be up like any other.
+    waits = f'while kill -0 "$0" 2> /dev/null; do sleep 0.02; done; exec {sys.executable} server.py'
+    command = f"setsid sh -c '{waits}' $$ & echo $! > it.pid"
     error = asyncio.run(fails({"a": run(command)}, folder))
     assert "ended before it was ready (exit code 0)" in str(error)
     assert "foreground" in (error.fix or "")

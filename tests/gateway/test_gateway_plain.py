@@ -10,6 +10,7 @@ from aegis.gateway import Bounds, Failure, Framing
 from aegis.gateway.bodies import Chunked, Sized, UntilClose
 from aegis.gateway.heads import host_header, parse_target
 from aegis.gateway.plain import ResponseHead, read_response
+from support.fuzzing import examples
 from support.http_attacks import HOST, MALFORMED
 from support.http_oracle import (
     agrees_with_h11,
@@ -107,14 +108,14 @@ RESPONSES = st.builds(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(REQUESTS)
 def test_a_request_that_is_read_quickly_is_what_h11_reads(head: bytes) -> None:
     if head.find(b"\r\n\r\n") == len(head) - 4:
         agrees_with_h11(head)
 
 
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 @given(st.integers(0, 80), st.binary(max_size=4), st.integers(0, 6))
 def test_a_changed_request_is_what_h11_reads_or_not_read(at: int, noise: bytes, dropped: int) -> None:
     whole = b"POST /v1/chat HTTP/1.1\r\nHost: api.example\r\nX-Key: abc\r\nContent-Length: 12\r\n\r\n"
@@ -157,7 +158,7 @@ def test_a_long_line_of_spaces_takes_no_time() -> None:
     assert read_response(b"HTTP/1.1 200 OK\r\nX:" + b" \t" * 60_000 + b"\x01\r\n\r\n", "GET") is None
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(RESPONSES, st.sampled_from(["GET", "HEAD", "POST"]))
 def test_a_response_that_is_read_quickly_is_what_h11_reads(head: bytes, method: str) -> None:
     if head.find(b"\r\n\r\n") != len(head) - 4:
@@ -205,7 +206,7 @@ CHUNK_PARTS = st.sampled_from(
 )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(st.lists(CHUNK_PARTS, max_size=6).map(b"".join), st.lists(st.integers(0, 60), max_size=8))
 def test_chunks_are_what_h11_reads_however_they_are_cut(data: bytes, cuts: list[int]) -> None:
     check_chunks(data, cuts)

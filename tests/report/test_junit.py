@@ -14,6 +14,7 @@ from aegis.errors import UsageError
 from aegis.report import junit
 from aegis.results.document import build
 from aegis.results.records import OUTCOMES, TrialRecord
+from support.fuzzing import examples
 from support.run_records import CONFIG, run_record, trial_record
 
 SCHEMA = xmlschema.XMLSchema10(str(Path(__file__).with_name("junit.xsd")))
@@ -111,7 +112,7 @@ def test_long_texts_are_cut() -> None:
 anything = st.text(st.characters(categories=None), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=examples(50))
 @given(st.lists(st.tuples(st.none() | st.sampled_from(OUTCOMES), anything, anything), max_size=5))
 def test_whatever_agents_write_it_is_valid(found: list[tuple[str | None, str, str]]) -> None:
     trials = [

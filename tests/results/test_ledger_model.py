@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from aegis.results import Ledger
 from aegis.results.records import OUTCOMES
+from support.fuzzing import examples
 from support.run_records import RUN_ID, run_record
 
 PLAN = [("a", "baseline", 1), ("a", "baseline", 2), ("a", "stressed", 1), ("b", "baseline", 1)]
@@ -105,4 +106,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=25, stateful_step_count=30, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=examples(25), stateful_step_count=30, deadline=None)

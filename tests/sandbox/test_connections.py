@@ -17,6 +17,7 @@ from aegis.sandbox.guest import wire
 from aegis.sandbox.mux import MuxProcess
 from aegis.sandbox.network import Connection, Destination, Refusal
 from support.fake_machine import FakeMachine, fake_machine
+from support.fuzzing import examples
 from support.network_handlers import Handler, echo
 from support.sandbox_bench import DEADLINE_S
 
@@ -410,7 +411,7 @@ streams = st.integers(FIRST, FIRST + 2) | st.sampled_from([1, FIRST - 1, 2**32 -
 likely = st.tuples(st.just(wire.OPEN), st.integers(FIRST, FIRST + 2), st.just(json.dumps(PROXY).encode()))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(likely | st.tuples(kinds, streams, payloads), max_size=30))
 def test_any_frames_end_in_a_typed_error_or_in_none_and_hold_a_window_at_most(sent: list[wire.Frame]) -> None:
     held: list[int] = []

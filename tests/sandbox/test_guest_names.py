@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aegis.sandbox.guest import names
 from aegis.sandbox.guest.names import Names
+from support.fuzzing import examples
 
 A, AAAA, PTR, HTTPS, ANY, IN, CHAOS = 1, 28, 12, 65, 255, 1, 3
 
@@ -112,7 +113,7 @@ def test_what_deserves_no_answer_gets_none(data: bytes) -> None:
     assert served().answer(data) == (None, None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda tail: query("x")[:12] + tail))
 def test_any_datagram_has_a_proper_answer_or_none(data: bytes) -> None:
     response, address = served().answer(data)

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aegis.sandbox.guest import wire
+from support.fuzzing import examples
 from support.guest_program import ENV, GuestProgram, guest_program, wait_until_gone
 
 json_values = st.recursive(
@@ -63,7 +64,7 @@ def answers_or_says_why(guest: GuestProgram) -> None:
     assert json.loads(last[2])["reason"]
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=6))
 def test_arbitrary_bytes(chunks: list[bytes]) -> None:
     with TemporaryDirectory() as folder, guest_program(Path(folder) / "root") as guest:
@@ -76,7 +77,7 @@ def test_arbitrary_bytes(chunks: list[bytes]) -> None:
         assert guest.process.wait(60) == 0, "it ended by its own decision"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(frames, min_size=1, max_size=15))
 def test_well_formed_frames_in_any_order(sent: list[wire.Frame]) -> None:
     with TemporaryDirectory() as folder, guest_program(Path(folder) / "root") as guest:

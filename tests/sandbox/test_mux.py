@@ -15,6 +15,7 @@ from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, 
 from aegis.sandbox.guest import wire
 from aegis.sandbox.mux import MuxProcess, check_operation, collect
 from support.fake_machine import FakeMachine, fake_machine
+from support.fuzzing import examples
 from support.sandbox_bench import DEADLINE_S
 
 ENV: dict[str, str] = {}
@@ -85,7 +86,7 @@ payloads = st.one_of(
 frames = st.tuples(st.sampled_from(sorted(wire.KINDS)), st.integers(0, 3), payloads)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_arbitrary_bytes_end_every_call_with_a_typed_error(chunks: list[bytes]) -> None:
     async def scene(machine: FakeMachine) -> None:
@@ -102,7 +103,7 @@ def test_arbitrary_bytes_end_every_call_with_a_typed_error(chunks: list[bytes]) 
     play(scene)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(st.lists(frames, max_size=40))
 def test_well_formed_frames_in_any_order_neither_hang_nor_grow(sent: list[wire.Frame]) -> None:
     async def scene(machine: FakeMachine) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from aegis.sandbox.guest import network, relay, wire
 from aegis.sandbox.network import Connection, Destination
+from support.fuzzing import examples
 from support.guest_end import TwoEnds, frames_of, two_ends
 from support.network_handlers import Handler, echo
 from support.sandbox_bench import DEADLINE_S
@@ -375,7 +376,7 @@ host_payloads = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(wire.KINDS)), st.integers(0, 3), host_payloads), max_size=25)
 )

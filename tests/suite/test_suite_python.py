@@ -17,6 +17,7 @@ from aegis.errors import SuiteError
 from aegis.gateway import entries
 from aegis.suite import Agent, Case, Expectation, SandboxConfig, Suite, Turn, World, load_suite
 from aegis.suite.document import to_document
+from support.fuzzing import examples
 
 SUITE = """\
 CASES = [
@@ -183,7 +184,7 @@ def test_an_interrupt_is_not_swallowed(tmp_path: Path) -> None:
         load(tmp_path, "raise KeyboardInterrupt\n", "s.py")
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(text=st.text(alphabet=st.sampled_from("suite:={}[]'\"abc, 1\n#\t()\\é\x00")))
 def test_any_yaml_is_a_suite_or_a_suite_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = write(tmp_path_factory.getbasetemp(), text, "any.yaml")
@@ -206,7 +207,7 @@ DATA = st.recursive(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(extra=st.dictionaries(KEYS, DATA, max_size=4), case=st.dictionaries(KEYS, DATA, max_size=5))
 def test_any_data_is_a_suite_or_a_suite_error(
     tmp_path_factory: pytest.TempPathFactory, extra: dict[str, object], case: dict[str, object]

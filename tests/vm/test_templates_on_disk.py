@@ -9,13 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import pytest
-from _pytest.mark import ParameterSet
 
 from aegis.sandbox.base import MIB, Template, TemplateSpec
 from aegis.sandbox.images.cache import cache_folder
@@ -60,14 +59,8 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-def each_damage() -> Iterator[ParameterSet]:
-    """Every one boots a machine anew: the usual checks do with one of each file."""
-    for name, damage in DAMAGES.items():
-        quick = name == "state changed"
-        yield pytest.param(damage, id=name, marks=() if quick else pytest.mark.slow)
-
-
-@pytest.mark.parametrize("damage", [*each_damage()])
+@pytest.mark.slow  # every one boots two machines
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_template_is_made_anew(bench: Bench, damage: Callable[[Path], object]) -> None:
     """Each load is by a driver of its own, as in another run."""
 
@@ -146,6 +139,7 @@ def test_closing_the_driver_ends_the_pool(bench: Bench) -> None:
     bench.run(body)
 
 
+@pytest.mark.slow
 def test_a_failing_step_keeps_no_template(bench: Bench) -> None:
     from aegis.errors import SandboxStartError
 

@@ -342,7 +342,16 @@ print(len(kept))
 }
 
 
-@pytest.mark.parametrize("script", HOSTILE.values(), ids=HOSTILE)
+LONG = ("names without end", "connections without end")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        pytest.param(script, id=name, marks=pytest.mark.slow if name in LONG else ())
+        for name, script in HOSTILE.items()
+    ],
+)
 def test_what_a_workload_does_to_its_network_harms_only_itself(bench: Bench, script: str) -> None:
     async def body() -> None:
         handler = Handler()

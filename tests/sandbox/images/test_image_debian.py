@@ -83,6 +83,7 @@ def wheel(path: Path) -> None:
         archive.writestr("told-1.dist-info/RECORD", "")
 
 
+@pytest.mark.slow
 def test_packages_and_pip_upon_the_built_in_image(tmp_path: Path) -> None:
     (tmp_path / "image.toml").write_text(
         'packages = ["jq"]\npip = ["-r /opt/requirements.txt"]\n'
