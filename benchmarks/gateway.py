@@ -39,7 +39,7 @@ BODY = b'{"model": "m", "messages": [{"role": "user", "content": "' + b"x" * 400
 ANSWER = b'{"choices": [{"message": {"role": "assistant", "content": "' + b"y" * 400 + b'"}}]}'
 STREAMING = """
 def responseheaders(flow):
-    flow.response.stream = flow.request.path in ("/events", "/big")
+    flow.response.stream = flow.request.path in ("/events", "/first", "/big")
 """
 
 
@@ -89,15 +89,15 @@ async def upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
                     writer.write(bytes(65536))
                     await writer.drain()
             else:
-                await send_events(writer)
+                await send_events(writer, 1 if head.startswith(b"GET /first") else EVENTS)
             await writer.drain()
 
 
-async def send_events(writer: asyncio.StreamWriter) -> None:
+async def send_events(writer: asyncio.StreamWriter, count: int) -> None:
     """Each event holds the moment of its sending, on the clock that all processes share."""
     writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for _ in range(EVENTS):
-        await asyncio.sleep(0.02)
+    for number in range(count):
+        await asyncio.sleep(0.02 if number or count > 1 else 0)
         data = b"data: %d\n\n" % time.monotonic_ns()
         writer.write(b"%x\r\n%s\r\n" % (len(data), data))
         await writer.drain()
@@ -195,6 +195,21 @@ async def events(target: int, way: Way, context: ssl.SSLContext) -> float:
     return statistics.median(delays)
 
 
+async def firsts(target: int, way: Way, context: ssl.SSLContext, count: int) -> list[float]:
+    """Milliseconds from a request to the first event of its answer."""
+    reader, writer = await open_tls(target, way, context)
+    taken = []
+    for _ in range(count):
+        started = time.perf_counter()
+        writer.write(b"GET /first HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n" % target)
+        while not (await reader.readline()).startswith(b"data: "):
+            pass
+        taken.append((time.perf_counter() - started) * 1000)
+        await reader.readuntil(b"0\r\n\r\n")
+    writer.close()
+    return taken
+
+
 async def big(target: int, way: Way, context: ssl.SSLContext) -> float:
     reader, writer = await open_tls(target, way, context)
     started = time.perf_counter()
@@ -224,16 +239,21 @@ async def at_once(target: int, way: Way, context: ssl.SSLContext) -> float:
     return time.perf_counter() - started
 
 
-def memory_mib(pid: int, field: str) -> float:
+def memory_mib(pid: int | str, field: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
     return 0.0
 
 
-async def measure(target: int, way: Way, count: int) -> Round:
-    context = ssl.create_default_context(cafile=str(way.ca))
+def client_context(ca: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(ca))
     context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
+    return context
+
+
+async def measure(target: int, way: Way, count: int) -> Round:
+    context = client_context(way.ca)
     taken = await posts(target, way, context, count)
     event_ms = await events(target, way, context)
     idle = 0.0
