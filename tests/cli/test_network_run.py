@@ -389,6 +389,20 @@ def test_without_the_key_the_stand_in_answers_and_the_run_says_so(
     assert "note: OPENAI_API_KEY has no value in this environment, so api.openai.com is routed" in ran.stderr
 
 
+def test_a_secret_of_a_host_that_is_always_played_is_not_missed(
+    net: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    optional = "{CRM_TOKEN: {hosts: [crm.example], optional: true}}"
+    network_project.write(net, network_project.SUITE.replace("{CRM_TOKEN: crm.example}", optional))
+    monkeypatch.delenv("CRM_TOKEN")
+    (net.path / "crm.py").write_text(
+        network_project.CRM.replace('os.environ["CRM_TOKEN"]', 'self.headers["Authorization"][7:]')
+    )
+    ran, document = run(net, "--trials", "1")
+    assert outcomes(document) == {"refund": ["passed"]}, ran.stderr
+    assert "CRM_TOKEN" not in ran.stderr
+
+
 def test_a_run_is_resumed_with_the_routes_that_it_was_begun_with(
     net: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,8 +51,11 @@ def network_lines(resolved: Resolved, setting: Setting) -> list[str]:
             f"REPLAY of run {setting.replay_of}: it answers instead of the network, and what it lacks is refused"
         ]
     lines = []
+    led = {*resolved.routes, *resolved.upstream_routes}
     for name in resolved.missing:
         routed = [host for host, route in resolved.network.routes.items() if route.unless == name]
+        if not routed and led.issuperset(resolved.secrets[name].hosts):
+            continue  # nothing that wants the real value is reached
         where = f", so {', '.join(routed)} {'is' if len(routed) == 1 else 'are'} routed" if routed else ""
         lines.append(f"note: {name} has no value in this environment{where}")
     if setting.record:
