@@ -241,6 +241,28 @@ def test_a_machine_that_never_grants_makes_its_handler_wait_and_nobody_else() ->
     assert [type(error) for error in handler.errors] == [ConnectionResetError]
 
 
+def test_small_grants_do_not_make_small_frames() -> None:
+    """Once they did, and every frame after them was small: a download took six times as long."""
+    message = b"x" * (wire.CONNECTION_WINDOW + 100_000)
+
+    async def talks(connection: Connection) -> None:
+        await connection.read(1)
+        await connection.write(message)
+
+    async def scene(machine: FakeMachine) -> None:
+        await machine.send(opening(), wire.encode(wire.DATA, FIRST, b"?"))
+        sizes: list[int] = []
+        while sum(sizes) < wire.CONNECTION_WINDOW:
+            sizes.append(len((await machine.expect(wire.DATA))[2]))
+        for _ in range(1000):
+            await machine.send(wire.encode_grant(FIRST, 0, 100))
+        while sum(sizes) < len(message):
+            sizes.append(len((await machine.expect(wire.DATA))[2]))
+        assert min(sizes[:-1]) >= wire.WORTHWHILE, sizes
+
+    play(scene, Handler(talks))
+
+
 def test_thousands_of_connections_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 50)
 

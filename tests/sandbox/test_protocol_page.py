@@ -16,7 +16,10 @@ KINDS = {
     name: value
     for name, value in NUMBERS.items()
     if name
-    not in ("VERSION", "MAX_PAYLOAD", "WINDOW", "FINAL_DRAIN", "CONNECTION_WINDOW", "FIRST_CONNECTION")
+    not in (
+        *("VERSION", "MAX_PAYLOAD", "FIRST_CONNECTION"),
+        *("WINDOW", "CONNECTION_WINDOW", "WORTHWHILE", "FINAL_DRAIN"),
+    )
 }
 
 

@@ -62,7 +62,7 @@ class MuxConnection:
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            while self._credit <= 0 and not self._gone:
+            while self._credit < min(len(view), wire.WORTHWHILE) and not self._gone:
                 await self._wait()
             if self._gone or self._write_ended:
                 raise ConnectionResetError("the client is gone")

@@ -92,7 +92,7 @@ class MuxProcess:
     async def write(self, data: bytes) -> None:
         view = memoryview(data)
         while view and not self._status.done() and not self._input_closed:
-            while self._credit <= 0 and not self._status.done():
+            while self._credit < min(len(view), wire.WORTHWHILE) and not self._status.done():
                 self._may_send.clear()
                 await self._may_send.wait()
             size = min(len(view), self._credit, 32768)

@@ -113,7 +113,9 @@ class Relays:
 
     def _refresh(self, relay: _Relay) -> None:
         mask = 0
-        if not relay.read_ended and (relay.discards or (relay.credit > 0 and self._pump.has_room())):
+        if not relay.read_ended and (
+            relay.discards or (relay.credit >= wire.WORTHWHILE and self._pump.has_room())
+        ):
             mask |= selectors.EVENT_READ
         if relay.pending:
             mask |= selectors.EVENT_WRITE

@@ -516,7 +516,7 @@ class Server:
         if not channel.open:
             return
         program = self._programs[channel.stream]
-        readable = channel.credit > 0 and self.has_room() and not program.held
+        readable = channel.credit >= wire.WORTHWHILE and self.has_room() and not program.held
         mask = selectors.EVENT_READ if readable else 0
         if program.terminal and (program.pending or program.input_ended):
             mask |= selectors.EVENT_WRITE

@@ -20,6 +20,9 @@ WINDOW = 262144
 
 CONNECTION_WINDOW = 65536
 """The same for a connection of the workload, of which there may be many."""
+WORTHWHILE = 16384
+"""A sender that has less credit than this, and more to send, waits for more: else every grant of a few bytes becomes a
+frame of a few bytes, which becomes such a grant again (the silly window syndrome of RFC 9293, 3.8.6.2)."""
 FIRST_CONNECTION = 0x80000000
 """Streams that begin in the machine have numbers from here on; the host's own are below."""
 
