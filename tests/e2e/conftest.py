@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_command import Aegis, Ran, run_aegis
+from e2e_command import CHECKOUT, Aegis, Ran, run_aegis
 
 
 @pytest.fixture
@@ -31,3 +32,15 @@ def write_suite(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path
 
     return write
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A copy of the example project."""
+    copied = tmp_path / "support-agent"
+    shutil.copytree(
+        CHECKOUT / "examples" / "support-agent",
+        copied,
+        ignore=shutil.ignore_patterns(".aegis", "__pycache__"),
+    )
+    return copied

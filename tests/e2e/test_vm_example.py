@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from e2e_command import CHECKOUT, DEADLINE_S, Aegis, environment, outcomes, read_json
+from e2e_command import DEADLINE_S, Aegis, environment, outcomes, read_json
 
 pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.timeout(2 * DEADLINE_S)]
 
@@ -25,23 +24,12 @@ RUN = (
 )
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    copied = tmp_path / "support-agent"
-    shutil.copytree(
-        CHECKOUT / "examples" / "support-agent",
-        copied,
-        ignore=shutil.ignore_patterns(".aegis", "__pycache__"),
-    )
-    return copied
-
-
-def test_it_passes(aegis: Aegis, project: Path) -> None:
+def test_it_passes(aegis: Aegis, example: Path) -> None:
     """Once a case; the demo runs each one three times."""
-    ran = aegis(*RUN, "--trials", "1", cwd=project)
+    ran = aegis(*RUN, "--trials", "1", cwd=example)
     assert ran.code == 0, ran
     assert ran.last_line.startswith("RESULT: PASS"), ran
-    document = read_json(project / "out.json")
+    document = read_json(example / "out.json")
     assert document["isolation"]["driver"] in ("qemu", "firecracker")
     assert len(document["trials"]) == document["counts"]["planned"] == document["counts"]["passed"]
     assert {trial["number"] for trial in document["trials"]} == {1}
@@ -49,11 +37,11 @@ def test_it_passes(aegis: Aegis, project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path) -> None:
-    ran = aegis(*RUN, "--trials", "1", "-k", "refuse", "--env", "REFUND_BUG=1", cwd=project)
+def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, example: Path) -> None:
+    ran = aegis(*RUN, "--trials", "1", "-k", "refuse", "--env", "REFUND_BUG=1", cwd=example)
     assert ran.code == 1, ran
     assert ran.last_line.startswith("RESULT: BELOW_THRESHOLD"), ran
-    by_case = outcomes(read_json(project / "out.json"))
+    by_case = outcomes(read_json(example / "out.json"))
     assert [case for case, trials in by_case.items() if trials != ["passed"]] == ["already-refunded"]
     assert "already-refunded" in ran.stdout
 
@@ -69,10 +57,10 @@ def test_with_the_defect_it_fails_and_names_the_case(aegis: Aegis, project: Path
     ],
     ids=["run", "arun"],
 )
-def test_from_python(project: Path, program: str) -> None:
+def test_from_python(example: Path, program: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", f"import asyncio, aegis; few = dict(trials=1, keyword='privacy'); {program}"],
-        cwd=project,
+        cwd=example,
         env=environment(),
         capture_output=True,
         encoding="utf-8",
