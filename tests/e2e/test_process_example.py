@@ -12,6 +12,7 @@ pytestmark = pytest.mark.e2e
 RUN = ("eval", "run", "--suite", "production-v2", "--isolation=none", "--trials", "1", "--json", "out.json")
 
 
+@pytest.mark.slow
 def test_it_passes_and_its_trace_tells_what_it_did(aegis: Aegis, example: Path) -> None:
     ran = aegis(*RUN, cwd=example)
     assert ran.code == 0, ran

@@ -1,4 +1,7 @@
-"""Unmodified clients through the gateway to upstreams on loopback, as a proxy's client and as one that dials itself."""
+"""Unmodified clients through the gateway to upstreams on loopback, as a proxy's client and as one that dials itself.
+
+Packages that take seconds to import are imported by the tests that use them: every worker of pytest reads this file.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import aiohttp
-import anthropic
 import httpx
-import mcp
-import openai
 import psycopg
 import pytest
 import requests
@@ -62,6 +61,8 @@ def chat_chunks() -> list[bytes]:
 
 
 def test_openai_streams_a_chat_with_tool_calls_through_tls(net: World) -> None:
+    import openai
+
     upstream = HttpUpstream(event_stream(chat_chunks()))
     port = net.upstream(upstream)
     server = net.gateway(
@@ -136,6 +137,8 @@ def anthropic_events() -> bytes:
 def test_anthropic_streams_a_tool_call_with_nothing_but_the_guests_environment(
     net: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import anthropic
+
     async def answer(request: Received, writer: asyncio.StreamWriter) -> None:
         writer.write(
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -187,6 +190,8 @@ def by_urllib3(url: str, proxy: str, ca: str) -> Any:
 
 
 def by_aiohttp(url: str, proxy: str, ca: str) -> Any:
+    import aiohttp
+
     async def run() -> Any:
         context = ssl.create_default_context(cafile=ca)
         async with (
@@ -286,6 +291,8 @@ def test_nodes_fetch_dials_by_itself(net: World) -> None:
 
 
 def test_the_sdks_own_retries_reach_the_upstream(net: World) -> None:
+    import openai
+
     count = 0
 
     async def flaky(request: Received, writer: asyncio.StreamWriter) -> None:
@@ -427,6 +434,8 @@ server.run("streamable-http", host="127.0.0.1", port=int(sys.argv[1]),
 def test_the_official_mcp_client_calls_a_tool_over_streamable_http(
     net: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    import mcp
+
     port = net.free_port()
     child = subprocess.Popen([sys.executable, "-c", MCP_SERVER, str(port)], stderr=subprocess.DEVNULL)
     try:

@@ -133,7 +133,7 @@ s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\\1\\0\\0\\0\\0\\0\\0\\0"); 
         assert [type(error) for error in handler.errors] == [ConnectionResetError]
 
     def test_a_large_download_waits_for_its_reader(self, bench: Bench) -> None:
-        sent, whole = 0, 24 * MIB
+        sent, whole = 0, 12 * MIB
         piece = bytes(range(256)) * 256
 
         async def pours(connection: Connection) -> None:
@@ -168,7 +168,7 @@ print(n, h.hexdigest(), flush=True)
         bench.run(body)
 
     def test_a_large_upload_waits_for_its_handler(self, bench: Bench) -> None:
-        whole = 24 * MIB
+        whole = 12 * MIB
         release = asyncio.Event()
         hashed, size = hashlib.sha256(), 0
 

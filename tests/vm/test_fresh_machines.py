@@ -176,6 +176,7 @@ c.send(b"REACHED"); print(s.accept()[0].recv(10).decode())
     bench.trial(use, SPEC)
 
 
+@pytest.mark.slow
 def test_another_machine_cannot_be_reached(bench: Bench) -> None:
     async def body() -> None:
         async with bench.sandbox(SPEC) as one, bench.sandbox(SPEC) as two:
@@ -250,6 +251,7 @@ ls -la / /workspace /tmp /run /root /mnt
     bench.trial(use, replace(SPEC, files_tar=tar_of({"workspace/f": ""}), setup=(), prepared=()))
 
 
+@pytest.mark.slow
 def test_memory_and_processors_of_the_spec_are_the_machines(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         kib = int((await text_of(sandbox, "grep MemTotal /proc/meminfo")).split()[1])

@@ -84,10 +84,12 @@ def test_what_the_machine_survives(bench: Bench, script: str) -> None:
     survives(bench, script)
 
 
+@pytest.mark.slow
 def test_a_write_to_the_trigger_file_is_refused(bench: Bench) -> None:
     assert not survives(bench, "echo b > /proc/sysrq-trigger").status.ok
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [
@@ -179,6 +181,7 @@ def test_a_full_disk_is_an_error_inside(bench: Bench) -> None:
     assert b"No space left" in done.stderr
 
 
+@pytest.mark.slow
 def test_all_memory_file_systems_filled_at_once(bench: Bench) -> None:
     """More than the machine has: its kernel may panic, and that must be told and must not hang."""
     script = "dd if=/dev/zero of=/fill bs=1M; dd if=/dev/zero of=/dev/shm/fill bs=1M; echo filled"
@@ -279,6 +282,7 @@ def test_a_console_flood_is_bounded_on_the_host(bench: Bench) -> None:
     the_next_works(bench)
 
 
+@pytest.mark.slow
 def test_what_is_written_to_the_console_is_not_shown_raw(bench: Bench) -> None:
     script = (
         "mkdir -p /mnt/d; mount -t devtmpfs none /mnt/d; "
@@ -287,6 +291,7 @@ def test_what_is_written_to_the_console_is_not_shown_raw(bench: Bench) -> None:
     assert str(is_lost(bench, script)).isprintable()
 
 
+@pytest.mark.slow
 def test_spinners_leave_the_machine_responsive_and_a_neighbour_alive(bench: Bench) -> None:
     async def body() -> None:
         async with bench.sandbox(SPEC) as busy, bench.sandbox(SPEC) as neighbour:
@@ -299,6 +304,7 @@ def test_spinners_leave_the_machine_responsive_and_a_neighbour_alive(bench: Benc
     bench.run(body)
 
 
+@pytest.mark.slow
 def test_a_program_that_ends_the_spare_processes_again_and_again(bench: Bench) -> None:
     async def use(sandbox: Sandbox) -> None:
         process = await sandbox.exec(
