@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import signal
+import time
 
 import pytest
 
@@ -490,6 +491,18 @@ class RunConformance:
             assert done.timed_out
             assert done.status.signal == signal.SIGKILL
             await gone(sandbox, int(done.stdout))
+
+        bench.trial(use, SPEC)
+
+    def test_the_duration_is_the_programs_own(self, bench: Bench) -> None:
+        """Not that of its process, which waits to be used: it once was."""
+
+        async def use(sandbox: Sandbox) -> None:
+            for _ in range(2):
+                await asyncio.sleep(2)
+                begun = time.monotonic()
+                done = await sandbox.run(("sleep", "0.2"), timeout_s=DEADLINE_S)
+                assert 0.15 < done.status.duration_s < time.monotonic() - begun + 0.5
 
         bench.trial(use, SPEC)
 

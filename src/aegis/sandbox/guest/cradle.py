@@ -67,7 +67,7 @@ class Cradle:
     def __init__(self, sock: socket.socket, place: confine.Place) -> None:
         self._sock = sock
         self._place = place
-        self._running: dict[int, tuple[int, float]] = {}  # pid → group, start
+        self._running: dict[int, int] = {}  # pid → group
         self._leaving: list[int] = []
         self._last_group = 0
         # Held open: the workload may unmount them.
@@ -112,7 +112,7 @@ class Cradle:
             self._kill(message["group"])
             self._leaving.append(message["group"])
         elif message["do"] == "signal":
-            for pid, (group, _) in self._running.items():
+            for pid, group in self._running.items():
                 if group == message["group"]:
                     signal_group(pid, message["number"])
         elif message["do"] == "rest":
@@ -122,7 +122,7 @@ class Cradle:
 
     def _kill(self, group: int) -> None:
         """The program itself too: on a plain host nothing marks it as one of its group until it has begun."""
-        for pid, (its_group, _) in self._running.items():
+        for pid, its_group in self._running.items():
             if its_group == group:
                 try:
                     os.kill(pid, signal.SIGKILL)
@@ -131,7 +131,7 @@ class Cradle:
         self._place.kill_group(group)
 
     def _is_gone(self, group: int) -> bool:
-        running = any(its_group == group for its_group, _ in self._running.values())
+        running = group in self._running.values()
         return not running and self._place.group_gone(group)
 
     def _make_spare(self) -> None:
@@ -152,7 +152,7 @@ class Cradle:
             self._sock.close()
             Spare(theirs, self._place, group, self._null).wait()
         theirs.close()
-        self._running[pid] = (group, time.monotonic())
+        self._running[pid] = group
         send(self._sock, {"did": "spare", "group": group}, [ours.fileno()])
         ours.close()
 
@@ -169,12 +169,8 @@ class Cradle:
                 continue
             if pid not in self._running:
                 continue  # an orphan that was handed to us
-            group, started = self._running.pop(pid)
-            message: dict[str, Any] = {
-                "did": "exited",
-                "group": group,
-                "duration": time.monotonic() - started,
-            }
+            group = self._running.pop(pid)
+            message: dict[str, Any] = {"did": "exited", "group": group, "ended": time.monotonic()}
             if os.WIFSIGNALED(status):
                 message["signal"] = os.WTERMSIG(status)
             else:

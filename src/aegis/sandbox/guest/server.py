@@ -12,6 +12,7 @@ import os
 import selectors
 import socket
 import struct
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +52,7 @@ class Program:
             bytearray()
         )  # input not yet taken by the program; bounded by the window granted to the host
         self.input_ended = False
+        self.started = time.monotonic()
         self.begun = False
         self.gone = False
         """Ended, and nothing of its group was left."""
@@ -417,7 +419,8 @@ class Server:
         if program is None:
             return
         program.gone = message["alone"]
-        program.exit = {k: message[k] for k in ("code", "signal", "duration", "alone") if k in message}
+        program.exit = {k: message[k] for k in ("code", "signal", "alone") if k in message}
+        program.exit["duration"] = max(0.0, message["ended"] - program.started)
         if program.begun and not program.held:
             self.send(wire.encode_json(wire.EXIT, program.stream, program.exit))
 
