@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from aegis.engine.resolve import Resolved
 from aegis.engine.spec import PlannedTrial
+from aegis.report.text import counted
 from aegis.sandbox.base import MIB, DriverInfo
 from aegis.suite import Suite
 
@@ -61,7 +62,3 @@ def network_lines(resolved: Resolved, setting: Setting) -> list[str]:
     if setting.record:
         lines.append("recording: responses are kept whole, for --replay")
     return lines
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from aegis._eval.header import counted
 from aegis._eval.images import image_digest
-from aegis.report.text import one_line
+from aegis.report.text import counted, one_line
 from aegis.sandbox.base import MIB
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aegis.errors import SuiteError, UsageError
+from aegis.report.text import counted
 
 if TYPE_CHECKING:
     from aegis.suite import Project, Suite
@@ -94,7 +95,7 @@ class _Entry:
     def summary(self) -> str:
         if self.suite is not None:
             return _size(self.suite)
-        return _count(len(self.problems()), "problem")
+        return counted(len(self.problems()), "problem")
 
     def description(self) -> str:
         if self.suite is None:
@@ -180,7 +181,7 @@ def _joined(broken: list[_Entry]) -> SuiteError:
     if len(broken) == 1 and first is not None:
         return first
     problems = tuple(problem for entry in broken for problem in entry.problems())
-    return SuiteError(f"{len(broken)} suites have {_count(len(problems), 'problem')}", problems=problems)
+    return SuiteError(f"{len(broken)} suites have {counted(len(problems), 'problem')}", problems=problems)
 
 
 def _print_cases(entries: list[_Entry]) -> None:
@@ -192,7 +193,7 @@ def _print_cases(entries: list[_Entry]) -> None:
             click.echo(f"  {line}")
         rows = []
         for case in entry.suite.cases:
-            trials = _count(entry.suite.trials_of(case), "trial")
+            trials = counted(entry.suite.trials_of(case), "trial")
             rows.append(
                 (f"  {case.id}", trials, f"{case.source_file}:{case.source_line}", " ".join(case.tags))
             )
@@ -227,12 +228,8 @@ def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
 
 
 def _size(loaded: Suite) -> str:
-    return f"{_count(len(loaded.cases), 'case')}, {_count(_trials(loaded), 'trial')}"
+    return f"{counted(len(loaded.cases), 'case')}, {counted(_trials(loaded), 'trial')}"
 
 
 def _trials(loaded: Suite) -> int:
     return sum(loaded.trials_of(case) for case in loaded.cases)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

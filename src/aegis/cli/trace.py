@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aegis.errors import UsageError
+from aegis.report.text import counted
 
 if TYPE_CHECKING:
     from aegis.results import Ledger
@@ -60,7 +61,7 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None, variant: 
             _write_har(har, found, ledger, start, f"{document['run_id']}/{entry['case']}/{entry['number']}")
         if otlp is not None:
             count, place = spans.send_trial(otlp, document, entry, found, start)
-            click.echo(f"{_count(count, 'span')} sent to {place}", err=True)
+            click.echo(f"{counted(count, 'span')} sent to {place}", err=True)
         if as_json:
             click.echo(json.dumps({"trial": entry, "trace": data}, indent=2))
         elif har is None and otlp is None:
@@ -97,11 +98,7 @@ def _write_har(target: str, found: Trace, ledger: Ledger, start: datetime, comme
         Path(target).write_text(text + "\n", encoding="ascii")
     except OSError as error:
         raise UsageError(f"--har {target}: cannot be written: {error.strerror or error}") from error
-    click.echo(f"{_count(len(found.exchanges), 'exchange')} written to {target}", err=True)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    click.echo(f"{counted(len(found.exchanges), 'exchange')} written to {target}", err=True)
 
 
 def _print(entry: dict[str, Any], found: Trace) -> None:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aegis.report.text import counted
+
 MAX_DENIED_LINES = 10
 
 _NOT_ALLOWED = "is not in network.allow"
@@ -46,7 +48,7 @@ def denied_lines(document: Mapping[str, Any]) -> Iterator[str]:
 def _denied(item: Mapping[str, Any]) -> str:
     host = f"[{item['host']}]" if ":" in item["host"] else item["host"]
     place = f"{host}:{item['port']}" if item["host"] else "some connections"
-    often = f"({_counted(item['count'], 'time')} in {_counted(item['trials'], 'trial')})"
+    often = f"({counted(item['count'], 'time')} in {counted(item['trials'], 'trial')})"
     if item["reason"].endswith(_NOT_ALLOWED):
         return f"not allowed: {place} {often} — add it to network.allow"
     return f"refused: {place} {often}: {item['reason']}"
@@ -56,7 +58,7 @@ def _amounts(total: Mapping[str, Any]) -> str:
     def tokens(name: str) -> str:
         return "unknown" if total[name] is None else f"{total[name]:,}"
 
-    calls = _counted(total["model_calls"], "model call")
+    calls = counted(total["model_calls"], "model call")
     return f"{calls}, {tokens('input_tokens')} + {tokens('output_tokens')} tokens, {_money(total['usd'])}"
 
 
@@ -70,7 +72,3 @@ def _sum(usages: Sequence[Mapping[str, Any]], name: str) -> Any:
     """None when a part is unknown."""
     values = [usage[name] for usage in usages]
     return None if None in values else sum(values)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

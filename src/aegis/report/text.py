@@ -1,6 +1,6 @@
-"""Making text safe to print. Case names, reasons and answers come from agents and suites: a terminal would
-obey what they hold (colours, cursor movements, titles, clipboard), and marks for right-to-left text could
-reorder a line.
+"""Words for people, and text made safe to print. Case names, reasons and answers come from agents and suites: a
+terminal would obey what they hold (colours, cursor movements, titles, clipboard), and marks for right-to-left text
+could reorder a line.
 """
 
 from __future__ import annotations
@@ -57,3 +57,8 @@ def _escape(c: str) -> str:
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 trial`, `2,000 trials`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -83,7 +83,8 @@ class Machine:
             await self.mux.init(message, network.handler if network is not None else None)
         except wire.WireError:
             raise SandboxStartError(
-                f"{len(network.addresses) if network else 0} allowed addresses are more than a machine can be told"
+                f"{len(network.addresses) if network else 0} allowed addresses are more than a machine can be told",
+                fix="allow fewer addresses in network.allow, or the names behind them",
             ) from None
 
     async def rehearse(self) -> None:
