@@ -209,7 +209,7 @@ def test_refusals_are_told_with_the_line_that_is_missing() -> None:
 
     told = [
         refused("api.example", "denied: api.example:443 is not in network.allow", 12),
-        refused("2001:db8::1", "denied: [2001:db8::1]:443 is not in network.allow", 1),
+        refused("2606:4700::1111", "denied: [2606:4700::1111]:443 is not in network.allow", 1),
         refused("crm.example", "secret-refused: the placeholder of KEY stands in the body", 2),
         refused("", "limit: more than 512 connections at once", 3),
     ]
@@ -220,8 +220,13 @@ def test_refusals_are_told_with_the_line_that_is_missing() -> None:
         "not allowed: api.example:443 (24 times in 2 trials) — add it to network.allow",
         "refused: some connections (3 times in 1 trial): limit: more than 512 connections at once",
         "refused: crm.example:443 (2 times in 1 trial): secret-refused: the placeholder of KEY stands in the body",
-        "not allowed: [2001:db8::1]:443 (1 time in 1 trial) — add it to network.allow",
+        "not allowed: [2606:4700::1111]:443 (1 time in 1 trial) — add it to network.allow",
     ]
+    internal = [refused("169.254.169.254", "denied: 169.254.169.254:443 is not in network.allow")]
+    assert (
+        "not allowed: 169.254.169.254:443 (4 times in 1 trial), an internal address: allow it only if the agent is "
+        "meant to reach it"
+    ) in " ".join(squeezed(render_table(document([trial_record(denied=internal)]))))
     many = [refused(f"h{number}.example\x1b[2J", "denied: x is not in network.allow") for number in range(30)]
     text = render_table(document([trial_record(denied=many)]))
     assert text.count("not allowed:") == 10

@@ -3,6 +3,7 @@ Everything in them may be an agent's or a remote host's: whoever prints them mak
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ def _denied(item: Mapping[str, Any]) -> str:
     place = f"{host}:{item['port']}" if item["host"] else "some connections"
     often = f"({counted(item['count'], 'time')} in {counted(item['trials'], 'trial')})"
     if item["reason"].endswith(_NOT_ALLOWED):
+        if _is_internal(item["host"]):
+            return f"not allowed: {place} {often}, an internal address: allow it only if the agent is meant to reach it"
         return f"not allowed: {place} {often} — add it to network.allow"
     return f"refused: {place} {often}: {item['reason']}"
 
@@ -72,3 +75,11 @@ def _sum(usages: Sequence[Mapping[str, Any]], name: str) -> Any:
     """None when a part is unknown."""
     values = [usage[name] for usage in usages]
     return None if None in values else sum(values)
+
+
+def _is_internal(host: str) -> bool:
+    """Whether it is an address of a private network, of a host itself, or of a cloud's metadata service."""
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        return False
