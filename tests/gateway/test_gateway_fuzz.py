@@ -52,7 +52,7 @@ STREAMS = st.lists(st.one_of(TOKENS, st.binary(max_size=8)), max_size=25)
 WHOLE = b"GET / HTTP/1.1\r\nHost: api.example\r\n\r\n"
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(
     STREAMS,
     st.sampled_from(
@@ -63,7 +63,7 @@ def test_no_bytes_break_the_gateway(pieces: list[bytes], origin: Origin) -> None
     check_session(pieces, origin)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=200).map(lambda noise: WHOLE[:16] + noise + WHOLE[16:]))
 def test_a_head_that_is_accepted_means_the_same_to_another_parser(head: bytes) -> None:
     end = head.find(b"\r\n\r\n") + 4

@@ -112,7 +112,7 @@ def test_long_texts_are_cut() -> None:
 anything = st.text(st.characters(categories=None), min_size=1, max_size=30)
 
 
-@settings(deadline=None, max_examples=examples(50))
+@settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.none() | st.sampled_from(OUTCOMES), anything, anything), max_size=5))
 def test_whatever_agents_write_it_is_valid(found: list[tuple[str | None, str, str]]) -> None:
     trials = [

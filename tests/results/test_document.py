@@ -10,7 +10,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.errors import LedgerError
@@ -163,7 +163,6 @@ outcomes = st.lists(st.none() | st.sampled_from(OUTCOMES), max_size=12)
 thresholds = st.none() | st.integers(0, 100) | st.floats(0, 100)
 
 
-@settings(deadline=None)
 @given(outcomes, thresholds, st.text(max_size=50))
 def test_builder_and_schema_agree(found: list[str | None], fail_under: float | None, text: str) -> None:
     trials = [

@@ -106,4 +106,4 @@ class LedgerMachine(RuleBasedStateMachine):
 
 
 TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(max_examples=examples(25), stateful_step_count=30, deadline=None)
+TestLedgerMachine.settings = settings(max_examples=examples(25), stateful_step_count=30)

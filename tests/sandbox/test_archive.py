@@ -255,7 +255,7 @@ parts = st.text(
 ).filter(lambda part: part not in (".", "..") and len(part.encode()) <= 255)
 
 
-@settings(deadline=None, max_examples=examples(100))
+@settings(max_examples=examples(100))
 @given(st.dictionaries(parts, st.binary(max_size=2000), max_size=8), st.sampled_from([tarfile.GNU_FORMAT]))
 def test_what_the_guest_writes_is_read_back(files: dict[str, bytes], form: int) -> None:
     data = archive(*(member(f"d/{name}", content) for name, content in files.items()), form=form)
@@ -279,7 +279,7 @@ hostile = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=examples(300))
+@settings(max_examples=examples(300))
 @given(
     hostile,
     st.sampled_from([tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),

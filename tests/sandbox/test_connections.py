@@ -433,7 +433,7 @@ streams = st.integers(FIRST, FIRST + 2) | st.sampled_from([1, FIRST - 1, 2**32 -
 likely = st.tuples(st.just(wire.OPEN), st.integers(FIRST, FIRST + 2), st.just(json.dumps(PROXY).encode()))
 
 
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(200))
 @given(st.lists(likely | st.tuples(kinds, streams, payloads), max_size=30))
 def test_any_frames_end_in_a_typed_error_or_in_none_and_hold_a_window_at_most(sent: list[wire.Frame]) -> None:
     held: list[int] = []

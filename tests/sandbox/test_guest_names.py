@@ -113,7 +113,7 @@ def test_what_deserves_no_answer_gets_none(data: bytes) -> None:
     assert served().answer(data) == (None, None)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(st.binary(max_size=80) | st.binary(max_size=60).map(lambda tail: query("x")[:12] + tail))
 def test_any_datagram_has_a_proper_answer_or_none(data: bytes) -> None:
     response, address = served().answer(data)

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis.sandbox.guest import wire
@@ -64,7 +64,7 @@ def answers_or_says_why(guest: GuestProgram) -> None:
     assert json.loads(last[2])["reason"]
 
 
-@settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(25))
 @given(st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=6))
 def test_arbitrary_bytes(chunks: list[bytes]) -> None:
     with TemporaryDirectory() as folder, guest_program(Path(folder) / "root") as guest:
@@ -77,7 +77,7 @@ def test_arbitrary_bytes(chunks: list[bytes]) -> None:
         assert guest.process.wait(60) == 0, "it ended by its own decision"
 
 
-@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60))
 @given(st.lists(frames, min_size=1, max_size=15))
 def test_well_formed_frames_in_any_order(sent: list[wire.Frame]) -> None:
     with TemporaryDirectory() as folder, guest_program(Path(folder) / "root") as guest:

@@ -86,7 +86,7 @@ payloads = st.one_of(
 frames = st.tuples(st.sampled_from(sorted(wire.KINDS)), st.integers(0, 3), payloads)
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(150))
 @given(st.lists(st.binary(max_size=200), max_size=10))
 def test_arbitrary_bytes_end_every_call_with_a_typed_error(chunks: list[bytes]) -> None:
     async def scene(machine: FakeMachine) -> None:
@@ -103,7 +103,7 @@ def test_arbitrary_bytes_end_every_call_with_a_typed_error(chunks: list[bytes]) 
     play(scene)
 
 
-@settings(max_examples=examples(250), deadline=None)
+@settings(max_examples=examples(250))
 @given(st.lists(frames, max_size=40))
 def test_well_formed_frames_in_any_order_neither_hang_nor_grow(sent: list[wire.Frame]) -> None:
     async def scene(machine: FakeMachine) -> None:
@@ -296,7 +296,6 @@ def test_a_refusal_is_bounded_and_printable_whatever_the_machine_says() -> None:
     play(scene)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=100) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_what_a_file_operation_says_of_its_failure_may_be_anything(report: bytes) -> None:
     from aegis.sandbox.base import ExitStatus

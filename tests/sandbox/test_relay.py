@@ -376,7 +376,7 @@ host_payloads = st.one_of(
 )
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(wire.KINDS)), st.integers(0, 3), host_payloads), max_size=25)
 )

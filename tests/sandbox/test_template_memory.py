@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.sandbox.base import MIB
@@ -56,7 +56,6 @@ def test_pages_of_zeroes_do_not_change_the_checksum() -> None:
     os.close(fd)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 8 * MIB - 1), st.integers(1, 255))
 def test_one_changed_byte_changes_the_checksum(place: int, change: int) -> None:
     fd = filled(PIECES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis.sandbox.guest import wire
@@ -13,7 +13,6 @@ from aegis.sandbox.guest import wire
 frames = st.tuples(st.sampled_from(sorted(wire.KINDS)), st.integers(0, 2**32 - 1), st.binary(max_size=300))
 
 
-@settings(deadline=None)
 @given(st.lists(frames, max_size=20), st.lists(st.integers(1, 50), max_size=200))
 def test_any_chunking_gives_the_same_frames(sent: list[wire.Frame], sizes: list[int]) -> None:
     data = b"".join(wire.encode(*frame) for frame in sent)
@@ -24,7 +23,6 @@ def test_any_chunking_gives_the_same_frames(sent: list[wire.Frame], sizes: list[
     assert received == sent
 
 
-@settings(deadline=None)
 @given(st.lists(st.binary(max_size=100), max_size=30))
 def test_garbage_gives_frames_or_a_wire_error(chunks: list[bytes]) -> None:
     decoder = wire.Decoder()
@@ -57,7 +55,6 @@ def test_an_unknown_kind_is_refused(kind: int) -> None:
         wire.Decoder().feed(wire.HEADER.pack(0, kind, 1))
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_json_payloads_are_objects_or_refused(payload: bytes) -> None:
     try:
@@ -87,7 +84,6 @@ def test_odd_json_is_refused(payload: bytes) -> None:
         wire.decode_json(payload)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 1), st.integers(0, 2**32 - 1))
 def test_grants(stream: int, channel: int, amount: int) -> None:
     [(kind, got_stream, payload)] = wire.Decoder().feed(wire.encode_grant(stream, channel, amount))
@@ -107,7 +103,6 @@ def test_an_end_of_no_channel_is_refused(payload: bytes) -> None:
         wire.decode_channel(payload)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.text(), st.integers() | st.text() | st.none(), max_size=5))
 def test_json_frames_round_trip(value: dict[str, object]) -> None:
     [(_, _, payload)] = wire.Decoder().feed(wire.encode_json(wire.OPEN, 7, value))

@@ -296,7 +296,7 @@ JSON = st.recursive(
 TYPES = st.sampled_from(["application/json", "text/event-stream", "application/vnd.amazon.eventstream", ""])
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(300))
 @given(
     PATHS,
     JSON | st.text(max_size=30),
@@ -356,7 +356,7 @@ def test_numbers_that_json_cannot_hold_again_stay_as_text() -> None:
     assert call.tool_requests[0].arguments == '{"a": Infinity}'
 
 
-@settings(max_examples=examples(100), deadline=None)
+@settings(max_examples=examples(100))
 @given(st.sampled_from([wire.CHAT_STREAM, wire.MESSAGE_STREAM, wire.response_events()]), st.data())
 def test_a_stream_cut_anywhere_gives_what_was_there(stream: str, draw: st.DataObject) -> None:
     cut = stream[: draw.draw(st.integers(0, len(stream) - 1))]
