@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis.gateway import Forward, Origin, Request, ResponsePlan
+from aegis.gateway import Forward, Interceptor, Origin, Request, ResponsePlan
 from support.gateway_server import GatewayServer, World, quick
 from support.http_attacks import HOST, MALFORMED
 from support.http_upstream import HttpUpstream, response, says
@@ -389,7 +389,7 @@ def test_what_a_trial_leaves_behind_is_bounded(
     assert [body.size_bytes for body in bodies if body] == [50_000] * len(kept)
 
 
-class Broken:
+class Broken(Interceptor):
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
         raise RuntimeError("a bug in an interceptor")
 

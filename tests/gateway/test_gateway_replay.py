@@ -9,7 +9,17 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from aegis.gateway import Cut, Failure, Forward, Framing, Origin, Recording, Request, ResponsePlan
+from aegis.gateway import (
+    Cut,
+    Failure,
+    Forward,
+    Framing,
+    Interceptor,
+    Origin,
+    Recording,
+    Request,
+    ResponsePlan,
+)
 from aegis.gateway.replay import canonical_body
 from support.gateway_server import GatewayServer, World
 from support.http_upstream import HttpUpstream, echo, event_stream, response, says
@@ -157,7 +167,7 @@ def test_bodies_that_say_the_same_are_the_same(first: bytes, second: bytes, kind
     assert (found[0] == found[1]) is same
 
 
-class Bend:
+class Bend(Interceptor):
     """An interceptor of the kind that injects faults."""
 
     def __init__(self, how: str) -> None:

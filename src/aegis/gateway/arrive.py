@@ -28,7 +28,7 @@ async def serve(session: Session, stream: ByteStream, origin: Origin, number: in
         return
     connect = await HttpConnection(session, stream, number, None).run()
     if connect is not None:
-        arrival = Arrival(session, number, connect.host, connect.port, connect.admission)
+        arrival = Arrival(session, number, connect.host, connect.port, connect.admission, shut=connect.shut)
         await arrival.serve(connect.stream)
 
 
@@ -41,7 +41,12 @@ async def _direct(session: Session, stream: Peekable, origin: Origin, number: in
     except Failure as failure:
         await _refuse(session, stream, origin, number, failure)
     else:
-        await Arrival(session, number, host, origin.port, admission).serve(stream)
+        shut = session.interceptor.connecting(host.name, origin.port)
+        arrival = Arrival(session, number, host, origin.port, admission, shut=shut)
+        if shut is None or shut.how == "tls":
+            await arrival.serve(stream)
+        else:
+            await arrival.never_came_about(stream, shut)
 
 
 async def _refuse(session: Session, stream: Peekable, origin: Origin, number: int, failure: Failure) -> None:

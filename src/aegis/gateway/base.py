@@ -69,6 +69,16 @@ class RequestBody(Protocol):
         """The next piece, b"" at the end. Raises `Failure` when it breaks off or must not leave the guest."""
 
 
+@dataclass(slots=True)
+class Notes:
+    """What whoever interferes with an exchange tells its recorder."""
+
+    faults: list[str] = field(default_factory=list)
+    """Ids of the faults that hit it."""
+    withheld: bytes | None = None
+    """What upstream answered, content codings removed, and the guest was not given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that policy has allowed, as the guest sent it: placeholders, not values."""
@@ -82,6 +92,9 @@ class Request:
     headers: RawHeaders
     body: RequestBody
     http_version: str = "1.1"
+    reused: bool = False
+    """Whether its connection has carried another request before it."""
+    notes: Notes = field(default_factory=Notes)
 
     def header(self, name: str) -> str | None:
         """The first header of this name (any case), or None."""
@@ -143,8 +156,32 @@ Forward = Callable[[Request], Awaitable[ResponsePlan]]
 """Sends a request to its upstream and returns the response's plan. Raises `Failure`."""
 
 
-class Interceptor(Protocol):
-    """Stands between a request and its upstream. May forward and change the plan, or answer without forwarding."""
+@dataclass(slots=True)
+class Shut:
+    """A connection that is not to come about."""
+
+    how: Literal["refused", "unresolved", "tls"]
+    """`refused`: reset before anything else, as a port without a listener answers. `unresolved`: the name does not
+    resolve. `tls`: the handshake fails as `tls` says. A proxy's client is told by 502 of the first two."""
+    tls: Literal["", "expired", "wrong-host", "untrusted", "alert", "reset"] = ""
+    """What is wrong with the handshake: the certificate, or the server breaks it off."""
+    notes: Notes = field(default_factory=Notes)
+
+
+class Interceptor:
+    """Stands between a trial's connections and the outside world. This one changes nothing."""
 
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
-        """Raises `Failure` (answered with its status) or `Cut` (the connection ends without an answer)."""
+        """May forward the request and change the plan, or answer without forwarding. Raises `Failure` (answered with
+        its status) or `Cut` (the connection ends without an answer)."""
+        return await forward(request)
+
+    def connecting(self, host: str, port: int) -> Shut | None:
+        """Asked once for each connection that policy has admitted, before anything is dialled or answered; for a
+        proxy's client that asks by absolute URLs, once for each request. None: let it come about."""
+        return None
+
+    def tunnel(self, host: str, port: int, client: ByteStream, notes: Notes) -> ByteStream:
+        """The client's side of a connection that is carried unread (plain TCP, TLS that is not opened), as the
+        other side is to see it: what is written to it may be delayed or cut there."""
+        return client

@@ -4,6 +4,11 @@ answer to the client and into `Exchange.error`.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from aegis.gateway.base import Shut
+
 
 class Failure(Exception):
     """One exchange or connection that cannot go on.
@@ -37,3 +42,18 @@ def malformed(detail: str) -> Failure:
 
 def denied(detail: str) -> Failure:
     return Failure("denied", detail, status=403)
+
+
+def injected(detail: str, *, status: int | None = None) -> Failure:
+    """A fault's doing: never the infrastructure's."""
+    return Failure("injected", detail, status=status)
+
+
+def shut_failure(shut: Shut, *, proxied: bool) -> Failure:
+    """A connection that a fault keeps from coming about; `proxied`: its client is told by the proxy's status."""
+    texts = {
+        "refused": "the connection is refused",
+        "unresolved": "the name does not resolve",
+        "tls": f"the TLS handshake fails: {shut.tls}",
+    }
+    return injected(texts[shut.how], status=502 if proxied else None)

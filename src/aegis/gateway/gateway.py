@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from aegis.gateway.authority import Authority
-from aegis.gateway.base import Forward, Interceptor, Request, ResponsePlan
+from aegis.gateway.base import ByteStream, Forward, Interceptor, Notes, Request, ResponsePlan, Shut
 from aegis.gateway.config import GatewayConfig
 from aegis.gateway.dial import Dialer, Resolve
 from aegis.gateway.limiter import Limiter
@@ -18,13 +18,6 @@ from aegis.gateway.session import Session
 
 Recordings = Callable[[str], Recording | None]
 """A session's label → what it is answered from."""
-
-
-class PassThrough:
-    """The interceptor that changes nothing."""
-
-    async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
-        return await forward(request)
 
 
 class Gateway:
@@ -80,14 +73,14 @@ class Gateway:
             replayer = Replayer(recording, self.vault)
             interceptor = replayer if interceptor is None else Chained(interceptor, replayer)
         policy = self.policy.with_routes(routes or {})
-        return Session(self, policy, label, sink, blobs, interceptor or PassThrough())
+        return Session(self, policy, label, sink, blobs, interceptor or Interceptor())
 
     def close(self) -> None:
         """After the last session was closed."""
         self.dialer.close()
 
 
-class Chained:
+class Chained(Interceptor):
     """The first interceptor's upstream is the second one."""
 
     def __init__(self, first: Interceptor, second: Interceptor) -> None:
@@ -96,3 +89,9 @@ class Chained:
 
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
         return await self._first.intercept(request, lambda inner: self._second.intercept(inner, forward))
+
+    def connecting(self, host: str, port: int) -> Shut | None:
+        return self._first.connecting(host, port) or self._second.connecting(host, port)
+
+    def tunnel(self, host: str, port: int, client: ByteStream, notes: Notes) -> ByteStream:
+        return self._first.tunnel(host, port, self._second.tunnel(host, port, client, notes), notes)

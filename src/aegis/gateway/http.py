@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from aegis.gateway import heads
-from aegis.gateway.base import ByteStream, Framing, Request, ResponsePlan
+from aegis.gateway.base import ByteStream, Framing, Notes, Request, ResponsePlan, Shut
 from aegis.gateway.deadlines import Alarm, Deadlines, Guard
 from aegis.gateway.deliver import deliver, refusal
-from aegis.gateway.failures import Cut, Failure, denied, malformed
+from aegis.gateway.failures import Cut, Failure, denied, malformed, shut_failure
 from aegis.gateway.forward import Forwarder, Released, protected
 from aegis.gateway.names import Host
 from aegis.gateway.outgoing import OutgoingBody
@@ -51,6 +51,8 @@ class Connect:
     host: Host
     port: int
     admission: Admission
+    shut: Shut | None = None
+    """What is wrong with the handshake that follows."""
 
 
 class HttpConnection:
@@ -64,6 +66,8 @@ class HttpConnection:
         self._deadlines = session.deadlines
         self._reader = RequestReader(stream, session.bounds, session.deadlines)
         self._sent = False
+        self._served = False
+        """Whether a request has been answered on this connection."""
 
     async def run(self) -> Connect | None:
         """Until the connection ends. The granted CONNECT, when there was one. Raises `OSError`."""
@@ -103,14 +107,21 @@ class HttpConnection:
 
     async def _connect(self, head: Head) -> Connect | None:
         place: Place | None = None
+        shut: Shut | None = None
+        notes = Notes()
         try:
             target = heads.parse_target("CONNECT", head.target)
             assert target.authority is not None
             place = Place(target.authority[0], target.authority[1] or 443, True)
             admission = self._session.admit(place.host, place.port)
+            shut = self._session.interceptor.connecting(place.host.name, place.port)
+            if shut is not None and shut.how != "tls":
+                notes.faults += shut.notes.faults
+                raise shut_failure(shut, proxied=True)
         except Failure as failure:
             recorder = self._begin(head)
             if recorder is not None:
+                recorder.hit(notes)
                 if place is not None:
                     self._locate(recorder, place)
                 self._session.note(recorder, failure)
@@ -119,7 +130,7 @@ class HttpConnection:
             await deliver(refusal(failure.status or 403), self._write, close=True, http_version="1.1")
             return None
         await self._write(ESTABLISHED)
-        return Connect(Peekable(self._stream, self._reader.rest()), place.host, place.port, admission)
+        return Connect(Peekable(self._stream, self._reader.rest()), place.host, place.port, admission, shut)
 
     async def _one(self, head: Head, body: ClientBody) -> bool:
         """One exchange; whether the connection can carry another."""
@@ -128,9 +139,10 @@ class HttpConnection:
             await deliver(refusal(503), self._write, close=True, http_version="1.1")
             return False
         self._sent = False
+        notes = Notes()
         error: str | None = None
         try:
-            return await self._exchange(recorder, head, body)
+            return await self._exchange(recorder, head, body, notes)
         except Failure as failure:
             error = str(failure)
             self._session.note(recorder, failure)
@@ -150,6 +162,8 @@ class HttpConnection:
             _log.exception("exchange %d", recorder.number)
             return False
         finally:
+            self._served = True
+            recorder.hit(notes)
             await recorder.finish(error)
 
     async def _break_off(self, cut: Cut) -> None:
@@ -204,13 +218,15 @@ class HttpConnection:
             raise denied(f"the Host header says {said}, the connection is to {place.host.name}:{place.port}")
         return place, target.path
 
-    async def _exchange(self, recorder: ExchangeRecorder, head: Head, body: ClientBody) -> bool:
+    async def _exchange(self, recorder: ExchangeRecorder, head: Head, body: ClientBody, notes: Notes) -> bool:
         session = self._session
         place, path = self._where(head)
         self._locate(recorder, place)
         recorder.target = path
         admission = session.admit(place.host, place.port)
         recorder.routed = admission.route is not None
+        if self._place is None:
+            self._come_about(place, notes)
         safe = protected(admission, tls=place.tls)
         released = session.vault.release(path, head.headers, place.host, place.port, protected=safe)
         outgoing = OutgoingBody(body, session.vault, recorder.request, place.host.name)
@@ -224,6 +240,8 @@ class HttpConnection:
             headers=head.headers,
             body=outgoing,
             http_version=head.http_version,
+            reused=self._served,
+            notes=notes,
         )
         forwarder = Forwarder(session, admission, tls=place.tls, released=Released(request, *released))
         watch = _Watch(self._reader, outgoing, self._deadlines)
@@ -244,6 +262,13 @@ class HttpConnection:
             text = "the client left before the response was complete"
             raise Failure("client-gone", text, status=None) from None
         return await self._switch(recorder, plan, head, forwarder)
+
+    def _come_about(self, place: Place, notes: Notes) -> None:
+        """For a client of the proxy. Raises `Failure` as a proxy that cannot reach the host answers."""
+        shut = self._session.interceptor.connecting(place.host.name, place.port)
+        if shut is not None:
+            notes.faults += shut.notes.faults
+            raise shut_failure(shut, proxied=True)
 
     async def _respond(
         self,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from aegis.gateway import codings, heads
-from aegis.gateway.base import RawHeaders
+from aegis.gateway.base import Notes, RawHeaders
 from aegis.gateway.config import Bounds
 from aegis.gateway.secrets import Vault
 from aegis.trace import Body, Exchange
@@ -120,7 +120,8 @@ class ExchangeRecorder:
         self.upstream = ""
         self.routed = False
         self.replayed = False
-        self.faults: tuple[str, ...] = ()
+        self._faults: tuple[str, ...] = ()
+        self._withheld: bytes | None = None
         self.request = Tape(bounds.recorded_body_bytes, budget)
         self.response = Tape(bounds.recorded_body_bytes, budget)
         self._now = now
@@ -151,6 +152,11 @@ class ExchangeRecorder:
         self.first_byte()
         self.response.count(data)
         return data
+
+    def hit(self, notes: Notes) -> None:
+        """What interfered with it."""
+        self._faults = tuple(notes.faults)
+        self._withheld = notes.withheld
 
     async def finish(self, error: str | None = None) -> None:
         if self.finished:
@@ -184,6 +190,10 @@ class ExchangeRecorder:
         self.request.clear()
         self.response.clear()
         redact = self._vault.redact_text
+        withheld = None
+        if self._withheld is not None:
+            text = redact(self._withheld.decode("utf-8", "replace"))
+            withheld = Body(len(self._withheld), text=text)
         self._sink(
             Exchange(
                 id=self.number,
@@ -209,6 +219,7 @@ class ExchangeRecorder:
                 error=None if error is None else redact(error),
                 credential=self._vault.credential(self.headers),
                 chunks=tuple(self._chunks),
-                faults=self.faults,
+                faults=self._faults,
+                withheld=withheld,
             )
         )

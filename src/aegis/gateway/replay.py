@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 
 from aegis.gateway import codings, heads
-from aegis.gateway.base import Forward, Framing, RawHeaders, Request, RequestBody, ResponsePlan
+from aegis.gateway.base import Forward, Framing, Interceptor, RawHeaders, Request, RequestBody, ResponsePlan
 from aegis.gateway.config import MIB
 from aegis.gateway.failures import Cut, Failure
 from aegis.gateway.incoming import choose_framing
@@ -53,8 +53,8 @@ def request_key(method: str, host: str, port: int, path: str, data: bytes, conte
     return method, host, port, path, canonical_body(data, content_type)
 
 
-class Replayer:
-    """An `Interceptor` that never forwards. The n-th request of a kind gets the n-th recorded answer of that kind;
+class Replayer(Interceptor):
+    """An interceptor that never forwards. The n-th request of a kind gets the n-th recorded answer of that kind;
     kinds are told apart by method, host, port, path with query, and body."""
 
     def __init__(self, recording: Recording, vault: Vault) -> None:

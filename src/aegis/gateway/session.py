@@ -167,7 +167,7 @@ class Session:
             self._exchanges,
             kind=kind,
             connection=connection,
-            now=self._now,
+            now=self.now,
             vault=self.vault,
             sink=self._emit,
             blobs=self._blobs,
@@ -214,7 +214,8 @@ class Session:
     def learn_limit(self, host: str, status: int, headers: RawHeaders) -> None:
         self._limiter.learn(host, status, headers, self)
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Seconds since `start_clock`."""
         return round(self._clock() - self._zero_s, 6)
 
     def _emit(self, exchange: Exchange) -> None:

@@ -8,9 +8,10 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from aegis.gateway.base import Notes, Shut
 from aegis.gateway.clienthello import ACCESS_DENIED, MAX_HELLO_BYTES, Hello, parse_hello, sniff
 from aegis.gateway.dial import endpoint
-from aegis.gateway.failures import Failure, denied
+from aegis.gateway.failures import Failure, denied, shut_failure
 from aegis.gateway.http import HttpConnection, Place
 from aegis.gateway.names import Host, parse_host
 from aegis.gateway.policy import DEFAULT_PORTS, Admission
@@ -34,7 +35,15 @@ class Arrival:
     inside of a TLS connection."""
 
     def __init__(
-        self, session: Session, number: int, host: Host, port: int, admission: Admission, *, tls: bool = False
+        self,
+        session: Session,
+        number: int,
+        host: Host,
+        port: int,
+        admission: Admission,
+        *,
+        tls: bool = False,
+        shut: Shut | None = None,
     ) -> None:
         self._session = session
         self._number = number
@@ -42,6 +51,13 @@ class Arrival:
         self._port = port
         self._admission = admission
         self._tls = tls
+        self._shut = shut
+        """What is wrong with its TLS handshake."""
+
+    async def never_came_about(self, stream: Peekable, shut: Shut) -> None:
+        """Reset it at once."""
+        await stream.abort()
+        await self._failed(shut_failure(shut, proxied=False), "tcp", shut.notes)
 
     async def serve(self, stream: Peekable) -> None:
         """To its end. Raises `OSError` when the client breaks it off."""
@@ -136,8 +152,10 @@ class Arrival:
         self._describe(recorder)
         recorder.upstream = upstream.address
         bounds = self._session.bounds
+        notes = Notes()
+        client = self._session.interceptor.tunnel(self._host.name, self._port, stream, notes)
         relay = Relay(
-            stream,
+            client,
             upstream.stream,
             outgoing=self._guard(recorder),
             incoming=recorder.count_response,
@@ -154,6 +172,7 @@ class Arrival:
             error = "cancelled: the connection was ended with the trial"
             raise
         finally:
+            recorder.hit(notes)
             await recorder.finish(error)
 
     def _guard(self, recorder: ExchangeRecorder) -> Check:
@@ -168,10 +187,12 @@ class Arrival:
 
         return check
 
-    async def _failed(self, failure: Failure, kind: str) -> None:
+    async def _failed(self, failure: Failure, kind: str, notes: Notes | None = None) -> None:
         recorder = self._session.begin(kind, self._number)
         if recorder is not None:
             self._describe(recorder)
+            if notes is not None:
+                recorder.hit(notes)
             self._session.note(recorder, failure)
             await recorder.finish(str(failure))
 

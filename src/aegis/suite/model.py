@@ -127,6 +127,62 @@ class Expectation(Model):
     """Line of the entry in its file (the case's `source_file`), for messages and annotations."""
 
 
+class FaultMatch(Model):
+    """Which exchanges a fault is about. What is not set matches anything; what is set must all match."""
+
+    host: tuple[str, ...] = ()
+    """Host names in lower case; `*` stands for any characters."""
+    port: int | None = None
+    method: tuple[str, ...] = ()
+    """In upper case."""
+    path: tuple[str, ...] = ()
+    """Paths without the query; `*` stands for any characters, also none, also `/`."""
+    body: dict[str, Any] = Field(default_factory=dict)
+    """JSON path into the request's body (`$.params.name`) → the value that must stand there."""
+    tool: tuple[str, ...] = ()
+    """Names of MCP tools, `*` as above: a `tools/call` of one of them."""
+    call: Literal["model", "tool"] | None = None
+    """`model`: a call of a language model; `tool`: an MCP `tools/call`."""
+    credential: str | None = None
+    """Name of a secret of the agent's that the request carries, `any` or `none`."""
+
+
+class FaultRule(Model):
+    """One fault of a trial: what it is, which exchanges it is about, and which of those it hits."""
+
+    id: str
+    """Unique in the case; part of every decision's hash, so it stays when other rules come or go."""
+    inject: str
+    """Name of the fault."""
+    match: FaultMatch = FaultMatch()
+    on: tuple[int, ...] = ()
+    """These matches only, from 1."""
+    first: int | None = None
+    """`from`: this match and later ones."""
+    last: int | None = None
+    """`to`: this match and earlier ones."""
+    every: int | None = None
+    """Every so many matches."""
+    after: int | None = None
+    """Matches after this one."""
+    after_s: float | None = None
+    """Matches that come later than this many seconds after the agent's start."""
+    probability: float | None = None
+    """Share of the matches, decided by a hash and not by chance."""
+    until_hits: int | None = None
+    """No more after this many hits."""
+    until_s: float | None = None
+    """No more after this many seconds since the agent's start."""
+    until_match: FaultMatch | None = None
+    """No more once a request like this was answered with 2xx."""
+    require_fired: bool = False
+    """Whether a trial that it did not hit is an `error`."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The fault's own parameters, as written: plain data such as `{retry_after: 2s}`."""
+    source: str = ""
+    """Where it was written, for people: `evals/production-v2.yaml:31`, `profile flaky-production`."""
+
+
 class Case(Model):
     id: str
     """Matches `[A-Za-z0-9][A-Za-z0-9._-]{0,99}`, unique in the suite: usable as a file name."""
@@ -135,6 +191,8 @@ class Case(Model):
     turns: tuple[Turn, ...]
     """At least one. `input: X` in the file is `turns: ({user: X},)`."""
     world: World = World()
+    faults: tuple[FaultRule, ...] = ()
+    """Its own ones first, then those of the suite or of the command line."""
     expect: tuple[Expectation, ...]
     """At least one."""
     trials: int | None = None
@@ -155,6 +213,8 @@ class Suite(Model):
     network: Network = Network()
     trials: int = 1
     timeout: float = 120.0  # seconds of the trial's own time
+    faults: tuple[FaultRule, ...] = ()
+    """Of every case that does not refuse them, besides its own. They stand in each case too."""
     cases: tuple[Case, ...]
     source_file: str = ""
     """The suite's file, relative to the project root when inside it."""

@@ -60,7 +60,10 @@ class Exchange:
     chunks: tuple[tuple[float, int], ...] = ()
     """Arrival of response pieces: (seconds, bytes), at most 1,000, for streamed responses."""
     faults: tuple[str, ...] = ()
-    """Ids of the faults that hit it."""
+    """Ids of the faults that hit it, in the order in which they took it (`Trace.faults`)."""
+    withheld: Body | None = None
+    """What the upstream answered to a request that may be repeated without effect, and a fault kept from the agent for
+    good: what it says the agent cannot know."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -71,7 +74,7 @@ class Exchange:
         fields = dict(data)
         for name in ("request_headers", "response_headers", "chunks"):
             fields[name] = tuple((a, b) for a, b in data.get(name, ()))
-        for name in ("request_body", "response_body"):
+        for name in ("request_body", "response_body", "withheld"):
             if fields.get(name) is not None:
                 fields[name] = Body(**fields[name])
         fields["faults"] = tuple(data.get("faults", ()))
