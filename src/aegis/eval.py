@@ -6,26 +6,44 @@ result = aegis.eval.run(suite="production-v2")
 result.verdict, result.pass_rate, result.cases["refund-within-policy"].trials
 ```
 
-Public names: `run`, `arun`, `resume`, `aresume`, `plan`, `EvalResult`, `CaseResult`, `Plan`.
+Public names: `run`, `arun`, `resume`, `aresume`, `shrink`, `ashrink`, `plan`, `EvalResult`,
+`CaseResult`, `ShrinkResult`, `Plan`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+import sys
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aegis._eval import dryrun
 from aegis._eval import resume as resuming
+from aegis._eval import shrink as shrinking
 from aegis._eval import start as starting
 from aegis._eval.dryrun import Plan
 from aegis._eval.outcome import CaseResult, EvalResult
 from aegis._eval.outputs import Outputs
-from aegis._eval.request import Isolation, RunRequest, isolation_of
+from aegis._eval.request import Isolation, RunRequest, isolation_of, names_of
+from aegis._eval.shrink import ShrinkResult
 from aegis.errors import UsageError
+from aegis.report.progress import write_line
+from aegis.report.text import one_line
 
-__all__ = ["CaseResult", "EvalResult", "Plan", "aresume", "arun", "plan", "resume", "run"]
+__all__ = [
+    "CaseResult",
+    "EvalResult",
+    "Plan",
+    "ShrinkResult",
+    "aresume",
+    "arun",
+    "ashrink",
+    "plan",
+    "resume",
+    "run",
+    "shrink",
+]
 
 T = TypeVar("T")
 
@@ -48,6 +66,7 @@ def run(
     require_kvm: bool = False,
     record: bool = False,
     replay: str | None = None,
+    faults: str | Sequence[str] | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -64,7 +83,8 @@ def run(
     orders the trials. `jobs` bounds how many run at once. `retries`: how often a trial that ended in an
     infrastructure error is repeated. `env` is added to the agent's environment. `vmm` and `require_kvm`
     restrict the choice of the virtual machine. `record` keeps every response whole; `replay` is the id of a run (or the
-    beginning of one, or `latest`) that answers instead of the network: what it has not recorded is refused.
+    beginning of one, or `latest`) that answers instead of the network: what it has not recorded is refused. `faults`:
+    names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any.
     `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
     collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.
     `progress` shows progress on standard error.
@@ -89,6 +109,7 @@ def run(
         require_kvm=require_kvm,
         record=record,
         replay=replay,
+        faults=faults,
         project=project,
         json_path=json_path,
         junit_path=junit_path,
@@ -116,6 +137,7 @@ async def arun(
     require_kvm: bool = False,
     record: bool = False,
     replay: str | None = None,
+    faults: str | Sequence[str] | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -145,6 +167,7 @@ async def arun(
         require_kvm=require_kvm,
         record=record,
         replay=replay,
+        faults=names_of(faults),
         project=project,
     )
     outputs = Outputs(json_path, junit_path, otlp)
@@ -215,6 +238,7 @@ def plan(
     last_failed: bool = False,
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
+    faults: str | Sequence[str] | None = None,
     project: str | Path | None = None,
 ) -> Plan:
     """What `run` with these arguments would do. Reads the project; writes and starts nothing. Raises like
@@ -227,9 +251,46 @@ def plan(
         last_failed=last_failed,
         timeout_s=timeout_s,
         env=dict(env or {}),
+        faults=names_of(faults),
         project=project,
     )
     return dryrun.plan(request)
+
+
+def shrink(
+    trial: str,
+    *,
+    budget: int = 30,
+    repeat: int = 1,
+    project: str | Path | None = None,
+    progress: bool = False,
+) -> ShrinkResult:
+    """Find a smallest set of faults under which a trial still fails, by running it again with fewer. Blocks; in
+    asynchronous code use `ashrink`, which has the same arguments.
+
+    `trial` is `RUN/CASE/NUMBER`. At most `budget` runs are made (a few more when infrastructure errors have to be
+    repeated); `repeat`: a set is run up to so often, and fails when one run does, for agents that don't always fail.
+    Nothing is written to the ledger. Raises `UsageError` for a trial that did not fail or that no fault had hit, and
+    `InfrastructureError` when it cannot be run again.
+    """
+    return _block(ashrink(trial, budget=budget, repeat=repeat, project=project, progress=progress), "ashrink")
+
+
+async def ashrink(
+    trial: str,
+    *,
+    budget: int = 30,
+    repeat: int = 1,
+    project: str | Path | None = None,
+    progress: bool = False,
+) -> ShrinkResult:
+    """As `shrink`, for asynchronous code. Cancelling it destroys the running sandbox."""
+
+    def say(text: str) -> None:
+        if progress:
+            write_line(sys.stderr, one_line(text))
+
+    return await shrinking.shrink(trial, budget=budget, repeat=repeat, project=project, say=say)
 
 
 def _block(work: Coroutine[Any, Any, T], instead: str) -> T:

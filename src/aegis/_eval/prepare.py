@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aegis import agents
 from aegis._eval.request import RunRequest
+from aegis.engine import taps
 from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
 from aegis.engine.ports import BlobStore
 from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialSpec
 from aegis.engine.template import CaseFiles, load_case_files, make_recipe
 from aegis.errors import NothingSelectedError, SuiteError, UsageError
+from aegis.faults.plan.reading import read_faults
 from aegis.gateway import entries as host_rules
 from aegis.results import Ledger
 from aegis.scoring import registry
@@ -99,7 +101,7 @@ def find(request: RunRequest) -> Source:
     path = find_suite(project, request.suite) if request.suite is not None else _only_suite(project)
     if not path.resolve().is_relative_to(project.root.resolve()):
         project = project_of(path)
-    suite = load(path, project)
+    suite = load(path, project, faults=request.faults)
     if request.env:
         _refuse_secrets(suite, request.env)
         agent = suite.agent.model_copy(update={"env": {**suite.agent.env, **request.env}})
@@ -116,8 +118,8 @@ def _refuse_secrets(suite: Suite, env: Mapping[str, str]) -> None:
             )
 
 
-def load(path: Path, project: Project) -> Suite:
-    """The suite, with its scorers' and its agent's configuration checked."""
+def load(path: Path, project: Project, *, faults: Sequence[str] | None = None) -> Suite:
+    """The suite, with its scorers', its faults' and its agent's configuration checked. `faults` as in `load_suite`."""
     return load_suite(
         path,
         check_expectation=registry.check,
@@ -125,6 +127,8 @@ def load(path: Path, project: Project) -> Suite:
         expectation_files=lambda name, config: registry.get(name).files(config),
         check_agent=lambda agent: agents.get(agent.protocol).check(agent),
         project=project,
+        read_faults=read_faults,
+        faults=faults,
     )
 
 
@@ -142,18 +146,19 @@ def read_files(source: Source, blobs: BlobStore, timeout_s: float | None) -> Pre
     """Read every file that the trials will need into the blobs. Raises `UsageError` for those that can't be
     used."""
     suite, root = source.suite, source.project.root
+    base, noting = source.path.parent, taps.Noting(blobs)
+    files = {
+        case.id: load_case_files(case, base=base, root=root, scorer=registry.get, blobs=noting)
+        for case in suite.cases
+    }
     recipe = make_recipe(
         suite,
         root=root,
         secret=(source.project.evals_dir, source.path),
         prepared=agents.get(suite.agent.protocol).prepare(suite.agent, networked=is_networked(suite)),
         blobs=blobs,
+        tap=noting.named,
     )
-    base = source.path.parent
-    files = {
-        case.id: load_case_files(case, base=base, root=root, scorer=registry.get, blobs=blobs)
-        for case in suite.cases
-    }
     return Prepared(suite, recipe, files, timeout_s, _read_ca_bundle(suite, root, blobs))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -34,6 +34,7 @@ class RunRequest:
     project: str | Path | None = None
     record: bool = False
     replay: str | None = None
+    faults: tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for a number out of its range or a combination that makes no sense."""
@@ -66,3 +67,10 @@ def isolation_of(text: str) -> Isolation:
     if text not in ("vm", "none"):
         raise UsageError(f"unknown isolation {text!r}", fix="use vm or none")
     return cast(Isolation, text)
+
+
+def names_of(names: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """One name, several, or None for what was not given."""
+    if names is None:
+        return None
+    return (names,) if isinstance(names, str) else tuple(names)

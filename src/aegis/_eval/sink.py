@@ -39,6 +39,7 @@ class LedgerSink:
             row["answer"] = result.trace.answer
             row["turns"] = len(result.trace.turns)
             row["exchanges"] = len(result.trace.exchanges)
+            row["faults"] = [fault.document() for fault in result.trace.faults]
             usage = result.trace.usage
             row["usage"] = {"tool_calls": len(result.trace.tool_calls)} if usage is None else usage.document()
             row["prices"] = None if usage is None else usage.prices

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from aegis._eval.images import image_digest
+from aegis.faults.plan.match import describe as describe_match
+from aegis.faults.plan.when import describe as describe_when
 from aegis.report.text import counted, one_line
 from aegis.sandbox.base import MIB
 
 if TYPE_CHECKING:
     from aegis.eval import Plan
-    from aegis.suite import Suite
+    from aegis.suite import Case, Suite
 
 
 def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
@@ -30,12 +32,19 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
         if case.id in counts:
             timeout_s = plan.prepared.timeout_s or case.timeout or suite.timeout
             yield f"  {one_line(case.id)}: {counts[case.id]} × at most {timeout_s:g} s of the agent's time"
+            yield from _weather(case)
     yield ""
     yield f"order: {one_line(', '.join(map(str, plan.trials)))}"
     yield ""
     yield from _template(plan, isolation)
     yield ""
     yield from _network(plan.source.suite, os.environ)
+
+
+def _weather(case: Case) -> Iterator[str]:
+    for rule in case.faults:
+        where, when = describe_match(rule.match), describe_when(rule)
+        yield "    " + one_line(f"fault {rule.id}: {rule.inject} on {where}, {when}")
 
 
 def _template(plan: Plan, isolation: str) -> Iterator[str]:

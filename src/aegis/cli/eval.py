@@ -14,6 +14,7 @@ import click
 from aegis.cli.history import list_runs, show_run
 from aegis.cli.options import parse_env, parse_time
 from aegis.cli.output import INTERRUPTED_EXIT_CODE
+from aegis.cli.shrink import shrink
 from aegis.errors import UsageError
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def eval_group() -> None:
       aegis eval list
       aegis eval show latest
       aegis eval resume latest
+      aegis eval shrink latest/refund-within-policy/2
     """
 
 
@@ -108,6 +110,13 @@ def _output_options(command: F) -> F:
 )
 @click.option("--vmm", metavar="NAME", help="Use this virtual machine monitor (qemu).")
 @click.option("--require-kvm", is_flag=True, help="Refuse software emulation, which is no security boundary.")
+@click.option(
+    "--faults",
+    "faults",
+    multiple=True,
+    metavar="PROFILE",
+    help="Faults of this profile instead of the suite's; cases keep theirs. May be repeated. none: no faults.",
+)
 @click.option("--record", is_flag=True, help="Keep every response whole, so that a replay has all of them.")
 @click.option(
     "--replay",
@@ -127,12 +136,14 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
       aegis eval run -s production-v2 -k "refund and not slow" --trials 10
       aegis eval run -s production-v2 --last-failed --isolation=none
       aegis eval run -s production-v2 --json out.json --junit-xml out.xml
+      aegis eval run -s production-v2 --faults flaky-production
       aegis eval run -s production-v2 --replay latest -k refund
       aegis eval run -s production-v2 --dry-run
 
     Ctrl-C once lets the running trials finish, twice stops at once; aegis eval resume continues.
     """
     options["env"] = parse_env(env)
+    options["faults"] = options["faults"] or None
     if dry_run:
         if json_path or options["junit_path"] or options["otlp"]:
             raise UsageError(
@@ -205,7 +216,7 @@ def _dry_run(options: dict[str, Any]) -> int:
     import aegis
     from aegis.cli.dryrun import describe
 
-    names = ("suite", "trials", "seed", "keyword", "last_failed", "timeout_s", "env")
+    names = ("suite", "trials", "seed", "keyword", "last_failed", "timeout_s", "env", "faults")
     plan = aegis.eval.plan(**{name: options[name] for name in names})
     for line in describe(plan, isolation=options["isolation"]):
         click.echo(line)
@@ -215,3 +226,4 @@ def _dry_run(options: dict[str, Any]) -> int:
 
 eval_group.add_command(list_runs)
 eval_group.add_command(show_run)
+eval_group.add_command(shrink)

@@ -16,8 +16,6 @@ from aegis.errors import UsageError
 if TYPE_CHECKING:
     from aegis.results import Ledger
 
-BASELINE_VARIANT = "baseline"
-
 
 @click.command(name="list", short_help="List runs, newest first.")
 @click.option("--suite", "-s", metavar="NAME", help="Only runs of this suite.")
@@ -122,29 +120,10 @@ def _show_trial(ledger: Ledger, document: dict[str, Any], written: str, *, as_js
 
 
 def find_trial(document: dict[str, Any], written: str, variant: str | None = None) -> dict[str, Any]:
-    """The entry of `CASE/NUMBER` in a run document: of this variant, or (None) of the case as written if that is there.
-    Raises `UsageError` that names what there is."""
-    case, _, number = written.rpartition("/")
-    trials: list[dict[str, Any]] = document["trials"]
-    found = [entry for entry in trials if entry["case"] == case and str(entry["number"]) == number]
-    wanted = [entry for entry in found if variant is None or entry["variant"] == variant]
-    if wanted:
-        return next((entry for entry in wanted if entry["variant"] == BASELINE_VARIANT), wanted[0])
-    if found:
-        known = ", ".join(entry["variant"] for entry in found)
-        raise UsageError(
-            f"run {document['run_id']} has no variant {variant!r} of trial {written}; it has: {known}",
-            fix=f"--variant {found[0]['variant']}",
-        )
-    numbers = sorted(entry["number"] for entry in trials if entry["case"] in (case, written))
-    if numbers:
-        known = f"{case if case else written} has trials {numbers[0]} to {numbers[-1]}"
-    else:
-        known = f"its cases: {', '.join(dict.fromkeys(entry['case'] for entry in trials))}"
-    raise UsageError(
-        f"run {document['run_id']} has no trial {written!r}; {known}",
-        fix="write it as CASE/NUMBER, e.g. refund/1",
-    )
+    """`results.show.find_trial`."""
+    from aegis.results import show
+
+    return show.find_trial(document, written, variant)
 
 
 def _describe(

@@ -70,10 +70,11 @@ def list_(names: tuple[str, ...], as_json: bool) -> None:
 @suite.command(name="schema", short_help="Print the JSON Schema of suite files.")
 def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of suite files, for completion in editors."""
+    from aegis.faults.plan import keys
     from aegis.scoring import registry
     from aegis.suite import json_schema
 
-    click.echo(json.dumps(json_schema(registry.names()), indent=2, ensure_ascii=False))
+    click.echo(json.dumps(json_schema(registry.names(), keys.schema()), indent=2, ensure_ascii=False))
 
 
 @dataclass(frozen=True)
@@ -151,6 +152,7 @@ def _find(names: tuple[str, ...]) -> list[Path]:
 
 def _load(paths: Iterable[Path]) -> list[_Entry]:
     from aegis.agents import get
+    from aegis.faults.plan.reading import read_faults
     from aegis.gateway import entries as host_rules
     from aegis.scoring import registry
     from aegis.suite import load_suite
@@ -167,6 +169,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 check_agent=lambda agent: get(agent.protocol).check(agent),
                 expectation_files=lambda name, config: registry.get(name).files(config),
                 host_rules=host_rules,
+                read_faults=read_faults,
             )
         except SuiteError as error:
             entries.append(_Entry(path, file, None, error))

@@ -21,7 +21,7 @@ from aegis.sandbox.base import MIB, WORKSPACE
 
 MAX_ARCHIVE_BYTES = 512 * MIB
 """Bound of one archive: it travels through memory to every sandbox that is started cold."""
-_MTIME = 1_767_225_600
+MTIME = 1_767_225_600
 """2026-01-01: a constant, and not the zero that marks a synthetic file system."""
 ALWAYS_LEFT_OUT = ("aegis.toml", "aegis.lock")
 """Files at the project's root that only concern Aegis."""
@@ -69,7 +69,7 @@ class _Archive:
             for guest in sorted(self.entries):
                 content = self.entries[guest]
                 info = tarfile.TarInfo(guest)
-                info.mtime = _MTIME
+                info.mtime = MTIME
                 info.mode = 0o755 if guest in self.executable else 0o644
                 if isinstance(content, str):
                     info.type, info.linkname, info.mode = tarfile.SYMTYPE, content, 0o777

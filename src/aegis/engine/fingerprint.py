@@ -40,10 +40,12 @@ def fingerprint(
 
 
 def _content(case: Case, files: CaseFiles) -> dict[str, Any]:
+    faults = [rule.model_dump(mode="json", exclude={"source"}) for rule in case.faults]
     return {
         "id": case.id,
         "turns": [turn.user for turn in case.turns],
         "world": {"files": files.world, "run": case.world.run},
         "expect": [[item.scorer, item.config] for item in case.expect],
         "checks": dict(files.checks),
+        **({"faults": faults} if faults else {}),
     }

@@ -12,13 +12,17 @@ from aegis.engine.resolve import Resolved
 from aegis.engine.spec import DeniedHost, PlannedTrial
 from aegis.engine.upstreams import Upstreams
 from aegis.errors import InfrastructureError
+from aegis.faults.base import TrialKey
+from aegis.faults.plan.weather import Weather
 from aegis.gateway import Bounds, ByteStream, Gateway, GatewayConfig, Origin, ProviderLimit, Session
 from aegis.gateway.config import MIB
 from aegis.gateway.gateway import Recordings
 from aegis.gateway.placeholders import made_up
 from aegis.gateway.policy import DEFAULT_PORTS, Pattern, parse_pattern
-from aegis.sandbox.network import Destination, NetworkAccess, NetworkPaths, Refusal
+from aegis.sandbox.network import Destination, LookupAnswer, NetworkAccess, NetworkPaths, Refusal
+from aegis.suite.model import FaultRule
 from aegis.trace import Exchange
+from aegis.trace.faults import FaultReport
 
 MAX_DENIED = 100
 """Kinds of refusals told of one attempt, the most frequent ones."""
@@ -80,20 +84,24 @@ class RunNetwork:
         finally:
             self.gateway.close()
 
-    async def open(self, trial: PlannedTrial) -> AttemptNetwork:
-        """A session for one attempt, with its own upstream programs running. Raises `InfrastructureError` when one of
-        them does not start."""
+    async def open(
+        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+    ) -> AttemptNetwork:
+        """A session for one attempt, with its own upstream programs running, in the weather of these rules, which
+        `suite` and `trial` decide. Raises `InfrastructureError` when one of the programs does not start."""
         if (problem := self._shared.problem()) is not None:
             raise InfrastructureError(problem)
         own = self._programs("trial")
         await own.__aenter__()
         try:
-            return self._attempt(trial, own)
+            return self._attempt(trial, own, TrialKey(suite, *trial), faults)
         except BaseException:
             await own.__aexit__(None, None, None)
             raise
 
-    def _attempt(self, trial: PlannedTrial, own: Upstreams) -> AttemptNetwork:
+    def _attempt(
+        self, trial: PlannedTrial, own: Upstreams, key: TrialKey, faults: Sequence[FaultRule]
+    ) -> AttemptNetwork:
         urls = {**self._shared.urls, **own.urls}
         led = self.resolved.upstream_routes.items()
         return AttemptNetwork(
@@ -105,6 +113,7 @@ class RunNetwork:
             addresses=self._addresses,
             shared=self._shared,
             own=own,
+            weather=Weather(faults, key, placeholders=self.gateway.vault.environment()) if faults else None,
         )
 
     def _programs(self, scope: str) -> Upstreams:
@@ -116,7 +125,7 @@ class RunNetwork:
 
 
 class AttemptNetwork:
-    """Fulfils `TrialNetwork`, and `NetworkHandler` for the sandbox, with a session of the gateway."""
+    """Fulfils `TrialNetwork`, and `NetworkHandler` and `Gate` for the sandbox, with a session of the gateway."""
 
     def __init__(
         self,
@@ -129,8 +138,10 @@ class AttemptNetwork:
         addresses: tuple[tuple[str, int], ...],
         shared: Upstreams,
         own: Upstreams,
+        weather: Weather | None = None,
     ) -> None:
-        """`shared` are the programs that all trials use, `own` this attempt's, which end with it."""
+        """`shared` are the programs that all trials use, `own` this attempt's, which end with it. `weather` begins with
+        the agent."""
         self._blobs = blobs
         self._shared = shared
         self._own = own
@@ -138,8 +149,16 @@ class AttemptNetwork:
         self._setup: list[Exchange] = []
         self._exchanges: list[Exchange] = []
         self._failure: InfrastructureError | None = None
-        self._session: Session = gateway.session(name, self._keep, self._store, routes=routes)
-        self._access = NetworkAccess(self, ports, addresses, gateway.ca_pem)
+        self._weather = weather
+        self._session: Session = gateway.session(
+            name, self._keep, self._store, routes=routes, interceptor=weather
+        )
+        if weather is not None:
+            weather.use_clock(self._session.now)
+        asks = () if weather is None else weather.shuts
+        self._access = NetworkAccess(
+            self, ports, addresses, gateway.ca_pem, gate=self if asks else None, asks=asks
+        )
 
     @property
     def access(self) -> NetworkAccess:
@@ -165,15 +184,31 @@ class AttemptNetwork:
     def environment(self, paths: NetworkPaths | None) -> dict[str, str]:
         if paths is None:
             return self._session.environment()
-        return self._session.environment(ca_file=paths.ca_file, ca_bundle=paths.ca_bundle, proxy=paths.proxy)
+        # A proxy would turn a name that does not resolve, and a refused connection, into an answer of its own.
+        proxy = None if paths.direct and self._access.gate is not None else paths.proxy
+        return self._session.environment(ca_file=paths.ca_file, ca_bundle=paths.ca_bundle, proxy=proxy)
 
     def start_clock(self) -> None:
         self._begun_before = self._session.begun
         self._session.start_clock()
+        if self._weather is not None:
+            self._weather.start()
+
+    @property
+    def faults(self) -> tuple[FaultReport, ...]:
+        return () if self._weather is None else self._weather.reports()
 
     async def connect(self, connection: ByteStream, destination: Destination) -> None:
         """As `NetworkHandler` says; a sandbox's `Connection` is a `ByteStream`."""
         await self._session.handle(connection, _origin(destination))
+
+    def lookup(self, name: str) -> LookupAnswer:
+        """As `Gate` says."""
+        return self._session.lookup(name)
+
+    def opening(self, destination: Destination) -> bool:
+        """As `Gate` says."""
+        return self._session.opening(destination.name, destination.address, destination.port)
 
     def refused(self, refusal: Refusal) -> None:
         self._session.refused(refusal.address, refusal.port, refusal.protocol, refusal.name)
@@ -210,7 +245,7 @@ class AttemptNetwork:
 def _origin(destination: Destination) -> Origin:
     if destination.via == "proxy":
         return Origin.proxy()
-    return Origin.direct(destination.name, destination.address, destination.port)
+    return Origin.direct(destination.name, destination.address, destination.port, let_in=destination.let_in)
 
 
 def _config(resolved: Resolved, ca_bundle: str | None, *, record: bool) -> GatewayConfig:

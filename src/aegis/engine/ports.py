@@ -8,7 +8,9 @@ from typing import Protocol
 
 from aegis.engine.spec import DeniedHost, PlannedTrial, TrialResult
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
+from aegis.suite.model import FaultRule
 from aegis.trace import Exchange
+from aegis.trace.faults import FaultReport
 
 
 class BlobSource(Protocol):
@@ -60,6 +62,10 @@ class TrialNetwork(Protocol):
         """Those that began before it. Complete after `end`."""
 
     @property
+    def faults(self) -> tuple[FaultReport, ...]:
+        """What the fault rules came to. Complete after `end`."""
+
+    @property
     def denied(self) -> tuple[DeniedHost, ...]:
         """What was refused, since the machine's first moment."""
 
@@ -70,9 +76,11 @@ class TrialNetwork(Protocol):
 class NetworkSource(Protocol):
     """Makes the way out of each attempt."""
 
-    async def open(self, trial: PlannedTrial) -> TrialNetwork:
-        """A fresh one. Raises `InfrastructureError` when something that it needs does not start; nothing is left of
-        it then."""
+    async def open(
+        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+    ) -> TrialNetwork:
+        """A fresh one, in the weather of these rules, which `suite` and `trial` decide. Raises `InfrastructureError`
+        when something that it needs does not start; nothing is left of it then."""
 
 
 class Sink(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aegis.engine import taps
 from aegis.engine.files import find_below, pack_project, pack_world
 from aegis.engine.ports import BlobStore
 from aegis.engine.spec import TemplateRecipe
@@ -40,10 +41,14 @@ def make_recipe(
     secret: Iterable[Path],
     prepared: tuple[PreparedProcess, ...],
     blobs: BlobStore,
+    tap: bool = False,
 ) -> TemplateRecipe:
-    """Pack `sandbox.files` and describe the template. Raises `UsageError` like `pack_project`."""
+    """Pack `sandbox.files` and describe the template. The program `aegis-mcp-tap` goes into it when `tap` says so, or
+    anything here names it. Raises `UsageError` like `pack_project`."""
     config = suite.sandbox
     archive = pack_project(root, config.files, secret=secret)
+    if tap or taps.is_named(suite) or taps.NAME.encode() in (archive or b""):
+        archive = taps.with_tap(archive)
     return TemplateRecipe(
         image=config.image,
         memory_bytes=config.memory,

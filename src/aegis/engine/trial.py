@@ -20,6 +20,7 @@ from aegis.scoring.base import Score, ScoreContext, Scorer
 from aegis.scoring.judge_all import score_all
 from aegis.suite.model import Agent
 from aegis.trace import Trace, build_trace
+from aegis.trace.faults import not_fired
 
 if TYPE_CHECKING:
     from aegis.llm.cache import AnswerCache
@@ -83,7 +84,7 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     machine lost through no doing of the agent, or a scorer that could not tell.
     """
     try:
-        network = await tools.network.open(spec.planned)
+        network = await tools.network.open(spec.planned, suite=spec.suite, faults=spec.case.faults)
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
     except Exception as error:
@@ -161,8 +162,17 @@ async def _inside(
     if agent.failure is not None:
         return "failed", agent.failure
     assert progress.trace is not None
+    _check_weather(progress.trace)
     await _score(spec, tools, sandbox, progress.trace, progress)
     return judge(progress.scores)
+
+
+def _check_weather(trace: Trace) -> None:
+    """A trial that had to meet a fault and did not has proved nothing."""
+    missed = [fault for fault in trace.faults if fault.require_fired and not fault.fired]
+    if missed:
+        told = "; ".join(f"{fault.id} ({not_fired(fault)})" for fault in missed)
+        raise _Ended("error", f"a required fault did not fire: {told}")
 
 
 def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
@@ -226,7 +236,9 @@ async def _observe(
     await network.end()
     seen = Trace() if result is None else result.trace
     # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
-    progress.trace = await asyncio.to_thread(build_trace, seen, network.exchanges, tools.blobs.get, at=began)
+    progress.trace = await asyncio.to_thread(
+        build_trace, seen, network.exchanges, tools.blobs.get, at=began, faults=network.faults
+    )
     network.check()
     if result is None:
         assert failure is not None

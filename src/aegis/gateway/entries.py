@@ -49,6 +49,26 @@ def meet(user: str, allowed: str) -> bool:
     return _contains(one, other) or _contains(other, one)
 
 
+def may_match(glob: str, port: int | None, allowed: str) -> bool:
+    """Whether a connection that `allowed` lets through can go to a host that `glob` (`*`: any characters) matches."""
+    entry = _pattern(allowed)
+    ports = DEFAULT_PORTS if entry.port is None else (entry.port,)
+    if port is not None and port not in ports:
+        return False
+    if not entry.wildcard:
+        return _globs(glob, entry.host.name)
+    if "*" not in glob:
+        return not entry.host.name or glob.endswith(f".{entry.host.name}")
+    # Two patterns: whether what stands after their last stars can be the same end of a name.
+    end = glob.rpartition("*")[2]
+    base = f".{entry.host.name}" if entry.host.name else ""
+    return end.endswith(base) or base.endswith(end)
+
+
+def _globs(glob: str, name: str) -> bool:
+    return re.fullmatch(".*".join(re.escape(part) for part in re.split(r"\*+", glob)), name, re.S) is not None
+
+
 def within(inner: str, outer: str) -> bool:
     """Whether `outer` covers all that `inner` names, without a port each means any port."""
     one, other = _pattern(inner), _pattern(outer)

@@ -62,7 +62,9 @@ class Replayer(Interceptor):
         self._vault = vault
         self._answers: dict[Key, list[Exchange]] = {}
         for exchange in sorted(recording.exchanges, key=lambda item: item.id, reverse=True):
-            if exchange.kind == "http" and exchange.method:
+            # What a fault has answered in upstream's place, it answers again.
+            faulty = exchange.faults and not exchange.upstream and not exchange.replayed
+            if exchange.kind == "http" and exchange.method and not faulty:
                 self._answers.setdefault(self._recorded_key(exchange), []).append(exchange)
 
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:

@@ -10,6 +10,7 @@ from typing import Any
 from aegis.report.text import counted
 
 MAX_DENIED_LINES = 10
+MAX_FAULT_LINES = 10
 
 _NOT_ALLOWED = "is not in network.allow"
 _TOTALS = ("model_calls", "input_tokens", "output_tokens", "usd")
@@ -35,6 +36,33 @@ def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
             f"REPLAY of run {run}: its recording answered instead of the network. "
             "This result is no baseline and cannot be compared."
         )
+
+
+def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Which faults the trials met, and which of them never came: a test that did not meet its weather proves
+    nothing."""
+    met: dict[str, list[int]] = {}
+    missed: dict[tuple[str, str], list[str]] = {}
+    for trial in document["trials"]:
+        for fault in trial["faults"]:
+            if fault["fired"]:
+                entry = met.setdefault(fault["kind"], [0, 0])
+                entry[0] += fault["hits"]
+                entry[1] += 1
+            else:
+                missed.setdefault((fault["id"], fault["note"]), []).append(trial["case"])
+    if met:
+        told = (f"{kind} ×{hits} in {counted(trials, 'trial')}" for kind, (hits, trials) in met.items())
+        yield f"faults: {', '.join(told)}"
+    for (name, note), cases in list(missed.items())[:MAX_FAULT_LINES]:
+        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}): {note}"
+    if len(missed) > MAX_FAULT_LINES:
+        yield f"… and {len(missed) - MAX_FAULT_LINES} more faults never fired (all of them: --json PATH)"
+
+
+def _listed(cases: Sequence[str]) -> str:
+    names = list(dict.fromkeys(cases))
+    return ", ".join(names[:3]) + (f", {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def denied_lines(document: Mapping[str, Any]) -> Iterator[str]:

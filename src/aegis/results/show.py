@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aegis.errors import UsageError
 from aegis.results.records import RunRecord
 
 BASELINE_VARIANT = "baseline"
@@ -98,3 +99,37 @@ def reason(trial: Mapping[str, Any]) -> str:
     if trial["outcome"] == "failed":
         return text or "failed"
     return f"{trial['outcome']}: {text}" if text else str(trial["outcome"])
+
+
+def split_trial(written: str) -> tuple[str, str]:
+    """`RUN/CASE/NUMBER` → the run, and `CASE/NUMBER`. Raises `UsageError`."""
+    run, _, rest = written.partition("/")
+    if not run or not rest.rpartition("/")[0]:
+        raise UsageError(f"{written!r} is not RUN/CASE/NUMBER", fix="e.g. latest/refund/1")
+    return run, rest
+
+
+def find_trial(document: dict[str, Any], written: str, variant: str | None = None) -> dict[str, Any]:
+    """The entry of `CASE/NUMBER` in a run document: of this variant, or (None) of the case as written if that is there.
+    Raises `UsageError` that names what there is."""
+    case, _, number = written.rpartition("/")
+    trials: list[dict[str, Any]] = document["trials"]
+    found = [entry for entry in trials if entry["case"] == case and str(entry["number"]) == number]
+    wanted = [entry for entry in found if variant is None or entry["variant"] == variant]
+    if wanted:
+        return next((entry for entry in wanted if entry["variant"] == BASELINE_VARIANT), wanted[0])
+    if found:
+        known = ", ".join(entry["variant"] for entry in found)
+        raise UsageError(
+            f"run {document['run_id']} has no variant {variant!r} of trial {written}; it has: {known}",
+            fix=f"--variant {found[0]['variant']}",
+        )
+    numbers = sorted(entry["number"] for entry in trials if entry["case"] in (case, written))
+    if numbers:
+        known = f"{case if case else written} has trials {numbers[0]} to {numbers[-1]}"
+    else:
+        known = f"its cases: {', '.join(dict.fromkeys(entry['case'] for entry in trials))}"
+    raise UsageError(
+        f"run {document['run_id']} has no trial {written!r}; {known}",
+        fix="write it as CASE/NUMBER, e.g. refund/1",
+    )

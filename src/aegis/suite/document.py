@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.suite.model import Agent, Case, Model, Network, Suite
+from aegis.suite.model import Agent, Case, FaultMatch, FaultRule, Model, Network, Suite
 from aegis.suite.units import format_duration, format_size
 
 
@@ -25,7 +25,8 @@ def to_document(suite: Suite) -> dict[str, Any]:
         "network": _network(suite.network),
         "trials": suite.trials,
         "timeout": format_duration(suite.timeout),
-        "cases": [_case(case) for case in suite.cases],
+        "faults": [rule_document(rule) for rule in suite.faults],
+        "cases": [_case(case, suite) for case in suite.cases],
     }
 
 
@@ -55,7 +56,7 @@ def _given(model: Model) -> dict[str, Any]:
     return model.model_dump(exclude_none=True)
 
 
-def _case(case: Case) -> dict[str, Any]:
+def _case(case: Case, suite: Suite) -> dict[str, Any]:
     document: dict[str, Any] = {
         "id": case.id,
         "tags": list(case.tags),
@@ -64,8 +65,38 @@ def _case(case: Case) -> dict[str, Any]:
         "world": {"files": dict(case.world.files), "run": list(case.world.run)},
         "expect": [{entry.scorer: entry.config} for entry in case.expect],
     }
+    if own := [rule for rule in case.faults if rule not in suite.faults]:
+        document["faults"] = [rule_document(rule) for rule in own]
     if case.trials is not None:
         document["trials"] = case.trials
     if case.timeout is not None:
         document["timeout"] = format_duration(case.timeout)
     return document
+
+
+def rule_document(rule: FaultRule) -> dict[str, Any]:
+    """A fault rule as a suite's file writes it."""
+    document: dict[str, Any] = {"id": rule.id, "inject": rule.inject}
+    if match := _match(rule.match):
+        document["match"] = match
+    numbers = {"from": rule.first, "to": rule.last, "every": rule.every, "probability": rule.probability}
+    document.update({name: value for name, value in numbers.items() if value is not None})
+    if rule.on:
+        document["on"] = rule.on[0] if len(rule.on) == 1 else list(rule.on)
+    if rule.after is not None or rule.after_s is not None:
+        document["after"] = rule.after if rule.after_s is None else format_duration(rule.after_s)
+    if rule.until_match is not None:
+        document["until"] = _match(rule.until_match)
+    elif rule.until_hits is not None or rule.until_s is not None:
+        document["until"] = rule.until_hits if rule.until_s is None else format_duration(rule.until_s)
+    if rule.require_fired:
+        document["require_fired"] = True
+    return {**document, **rule.params}
+
+
+def _match(match: FaultMatch) -> dict[str, Any]:
+    given = match.model_dump(exclude_defaults=True)
+    return {
+        name: (value[0] if len(value) == 1 else list(value)) if isinstance(value, tuple) else value
+        for name, value in given.items()
+    }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aegis.suite.faultkeys import Faults
 from aegis.suite.hosts import (
     EXPECTED_HOST,
     EXPECTED_TARGET,
@@ -39,7 +40,7 @@ from aegis.suite.units import describe
 
 MIB = 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-LATER_SCORERS = ("resilience", "mail", "http", "processes", "unchanged")
+LATER_SCORERS = ("mail", "http", "processes", "unchanged")
 """Scorers of the format that this version refuses. One that works must not stand here."""
 
 _NAME = Text(
@@ -249,7 +250,7 @@ TURN = Section(
 )
 
 
-def case_section(scorers: tuple[str, ...] = ()) -> Section:
+def case_section(scorers: tuple[str, ...] = (), fault: Schema | None = None) -> Section:
     return Section(
         (
             Key("id", _NAME, "Unique name of the case; goes into reports and file names", required=True),
@@ -273,6 +274,11 @@ def case_section(scorers: tuple[str, ...] = ()) -> Section:
                 required=True,
                 if_missing=": a case that checks nothing cannot fail",
             ),
+            Key(
+                "faults",
+                Faults(fault or {}),
+                "Faults of its own besides the suite's: rules and names of profiles; none: no faults at all",
+            ),
             Key("trials", _TRIALS, "How often this case runs, instead of the suite's trials"),
             Key(
                 "timeout",
@@ -280,7 +286,7 @@ def case_section(scorers: tuple[str, ...] = ()) -> Section:
                 "Time for one trial of this case (1s to 24h), instead of the suite's timeout",
             ),
         ),
-        later=("faults", "stress", "collect"),
+        later=("stress", "collect"),
         one_of=("input", "conversation"),
     )
 
@@ -329,7 +335,7 @@ class Cases:
 CASE = case_section()
 
 
-def suite_section(case: Section = CASE) -> Section:
+def suite_section(case: Section = CASE, fault: Schema | None = None) -> Section:
     return Section(
         (
             Key("suite", _NAME, "Name of the suite: the file's name without .yaml", required=True),
@@ -339,23 +345,35 @@ def suite_section(case: Section = CASE) -> Section:
             Key("network", NETWORK, "What trials may reach; without it nothing"),
             Key("trials", _TRIALS, "How often each case runs", default=1),
             Key("timeout", _TIMEOUT, "Time for one trial, 1s to 24h", default="120s"),
+            Key(
+                "faults",
+                Faults(fault or {}),
+                "Faults of every case: the name of a profile, or a list of rules and names (aegis faults list)",
+            ),
             Key("cases", Cases(case), "The cases, or {jsonl: FILE}", required=True),
         ),
-        later=("faults", "stress", "world", "collect"),
+        later=("stress", "world", "collect"),
     )
 
 
 SUITE = suite_section()
 
 
-def json_schema(scorer_names: Mapping[str, Any] | tuple[str, ...] | list[str]) -> dict[str, Any]:
+def json_schema(
+    scorer_names: Mapping[str, Any] | tuple[str, ...] | list[str], fault: Schema | None = None
+) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a suite file, for editors. What needs other files (that sources exist,
-    that ids are unique, that the name is the file's, what a scorer takes) only the loader checks."""
-    case = case_section(tuple(scorer_names))
+    that ids are unique, that the name is the file's, what a scorer takes) only the loader checks. `fault` is the schema
+    of one fault rule."""
+    reference: Schema = {"$ref": "#/$defs/fault"}
+    case = case_section(tuple(scorer_names), reference if fault else None)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Aegis suite",
         "description": "evals/NAME.yaml: the cases of a suite and the agent that they try",
-        **suite_section(case).schema(),
-        "$defs": {"case": {"description": "One task and what must be true after it", **case.schema()}},
+        **suite_section(case, reference if fault else None).schema(),
+        "$defs": {
+            "case": {"description": "One task and what must be true after it", **case.schema()},
+            **({"fault": fault} if fault else {}),
+        },
     }

@@ -137,6 +137,17 @@ class Flag:
 
 
 @dataclass(frozen=True, slots=True)
+class Anything:
+    """Whatever a suite may hold, as it stands."""
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        return value
+
+    def schema(self) -> Schema:
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
 class Duration:
     """Seconds (float) from `low_s` to `high_s`."""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aegis.errors import SuiteError
+from aegis.errors import SuiteError, UsageError
 from aegis.suite.checks import (
     CheckExpectation,
     ExpectationFiles,
@@ -19,11 +19,12 @@ from aegis.suite.checks import (
     check_sources,
 )
 from aegis.suite.document import to_document
+from aegis.suite.faultkeys import NONE, Reach, ReadFaults, combined
 from aegis.suite.hosts import HostRules
 from aegis.suite.jsonl import BulkCases, parse_jsonl
 from aegis.suite.keys import CASE, SUITE
 from aegis.suite.kinds import BAD, holds_bad
-from aegis.suite.model import Agent, Suite
+from aegis.suite.model import Agent, FaultRule, Suite
 from aegis.suite.networkchecks import check_network, standing_in
 from aegis.suite.paths import exact_target, shown_path, source_problem
 from aegis.suite.plaindata import plain_data
@@ -48,6 +49,8 @@ def load_suite(
     expectation_files: ExpectationFiles | None = None,
     host_rules: HostRules | None = None,
     project: Project | None = None,
+    read_faults: ReadFaults | None = None,
+    faults: Sequence[str] | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
@@ -57,7 +60,9 @@ def load_suite(
     without such problems needs: they must exist. `check_agent` returns what is wrong with the agent for its
     protocol. `host_rules` (`aegis.gateway.entries`) decide what a host may be called; without them only the
     shape of hosts is checked, and not whether secrets can be used anywhere. `project` is the one that the
-    file belongs to, found from its place by default.
+    file belongs to, found from its place by default. `read_faults` (`aegis.faults.plan.reading`) reads the keys
+    `faults`; without it they are left out. `faults` are names of profiles that stand in place of the suite's own
+    `faults`; with `none` alone no case has any. Raises `UsageError` when they can't be used.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
     text`, with files named relative to the project's root; `UsageError` when the project's own configuration
@@ -65,7 +70,14 @@ def load_suite(
     """
     path = Path(path).absolute()
     loader = _Loader(
-        path, project or project_of(path), check_expectation, check_agent, expectation_files, host_rules
+        path,
+        project or project_of(path),
+        check_expectation,
+        check_agent,
+        expectation_files,
+        host_rules,
+        read_faults,
+        faults,
     )
     try:
         suite = loader.load()
@@ -104,6 +116,8 @@ class _Loader:
     check_agent: CheckAgent | None
     expectation_files: ExpectationFiles | None
     host_rules: HostRules | None
+    read_faults: ReadFaults | None = None
+    faults_instead: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -142,7 +156,8 @@ class _Loader:
         if self.check_expectation is not None:
             check, files = self.check_expectation, self.expectation_files
             check_expectations(data, check, files, found, base=base, root=root)
-        check_network(data, found, root=root, rules=self.host_rules)
+        reach = check_network(data, found, root=root, rules=self.host_rules)
+        self._read_faults(data, found, reach)
         agent = data.get("agent")
         if (
             self.check_agent is not None
@@ -153,6 +168,30 @@ class _Loader:
             problem = self.check_agent(Agent.model_validate(agent))
             if problem is not None:
                 found.wrong(("agent", "command"), problem)
+
+    def _read_faults(self, data: dict[str, Any], found: Problems, reach: Reach) -> None:
+        """Rules in place of what the keys `faults` hold; a case has the suite's besides its own."""
+        shared = self._rules(data.pop("faults", []), ("faults",), found, reach)
+        none_at_all = list(self.faults_instead or ()) == [NONE]
+        if self.faults_instead is not None:
+            shared = () if none_at_all else self._instead(self.faults_instead, reach)
+        data["faults"] = shared or ()
+        for index, case in enumerate(data["cases"] if isinstance(data["cases"], list) else ()):
+            if isinstance(case, dict):
+                own = self._rules(case.pop("faults", []), ("cases", index, "faults"), found, reach)
+                case["faults"] = () if none_at_all else combined(own, shared or ())
+
+    def _instead(self, names: Sequence[str], reach: Reach) -> tuple[FaultRule, ...] | None:
+        problems = Problems({}, lambda path: ("", 1))
+        rules = self._rules(list(names), ("--faults",), problems, reach)
+        if problems.found:
+            raise UsageError("; ".join(problem.message for problem in problems.found))
+        return rules
+
+    def _rules(self, value: Any, path: Place, found: Problems, reach: Reach) -> tuple[FaultRule, ...] | None:
+        if self.read_faults is None or value is BAD:
+            return ()
+        return self.read_faults(value, path, found, reach=reach, folder=self.path.parent)
 
     def _document(self) -> Any:
         if self.path.suffix not in (".yaml", ".py"):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
+from aegis.suite.faultkeys import Reach
 from aegis.suite.hosts import EXPECTED_HOST, EXPECTED_TARGET, HostRules
 from aegis.suite.kinds import BAD
 from aegis.suite.paths import source_problem
@@ -20,8 +21,9 @@ from aegis.suite.secretkeys import secret_places
 MAX_BUNDLE_BYTES = 8 * 1024 * 1024
 
 
-def check_network(data: dict[str, Any], found: Problems, *, root: FilePath, rules: HostRules | None) -> None:
-    """Names lead somewhere, nothing is there for nothing, and every host is one by the `rules`."""
+def check_network(data: dict[str, Any], found: Problems, *, root: FilePath, rules: HostRules | None) -> Reach:
+    """Names lead somewhere, nothing is there for nothing, and every host is one by the `rules`. Returns what can be
+    talked to."""
     network = _mapping(data.get("network"))
     _check_routes(data, network, found)
     for name, upstream in _mapping(network.get("upstreams")).items():
@@ -35,8 +37,12 @@ def check_network(data: dict[str, Any], found: Problems, *, root: FilePath, rule
     bundle = network.get("ca_bundle")
     if isinstance(bundle, str) and (problem := _bundle_problem(bundle, root)) is not None:
         found.wrong(("network", "ca_bundle"), problem)
-    if rules is not None:
-        _Hosts(data, network, found, rules).check()
+    secrets = frozenset(secret_places(found.document))
+    if rules is None:
+        return Reach((), False, secrets)
+    hosts = _Hosts(data, network, found, rules)
+    hosts.check()
+    return Reach((*hosts.allowed, *hosts.routed), hosts.complete, secrets)
 
 
 def standing_in(network: Any) -> set[str]:

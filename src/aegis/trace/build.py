@@ -8,6 +8,7 @@ from datetime import datetime
 
 from aegis.trace import mcp_http, prices, toolcalls
 from aegis.trace.exchange import Exchange
+from aegis.trace.faults import FaultReport
 from aegis.trace.message import FetchBlob
 from aegis.trace.model import Trace
 from aegis.trace.observe import observe
@@ -20,11 +21,13 @@ def build_trace(
     fetch_blob: FetchBlob,
     *,
     at: datetime | None = None,
+    faults: Sequence[FaultReport] = (),
 ) -> Trace:
     """The driver's trace with everything that the exchanges tell: model calls, merged tool calls, totals.
 
     `fetch_blob` gives the bytes of bodies that are stored apart; it is asked only for those that can matter, and what
-    it raises comes out of here. `at` is when the trial ran, for prices that changed (default: now). Nothing else is
+    it raises comes out of here. `at` is when the trial ran, for prices that changed (default: now). `faults` are what
+    the trial's fault rules came to. Nothing else is
     raised, whatever the exchanges hold.
     """
     # Recorders tell of an exchange when it has ended; its id tells when it began.
@@ -43,5 +46,6 @@ def build_trace(
         recorded=True,
         exchanges=tuple(exchanges),
         model_calls=calls,
+        faults=tuple(faults),
         usage=add_up(calls, len(tool_calls), prices.source() if calls else None),
     )

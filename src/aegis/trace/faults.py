@@ -22,6 +22,8 @@ class FaultReport:
     """Exchanges (or connections) that the rule's match covered."""
     fired: int = 0
     """Exchanges (or connections) that it hit."""
+    hits: tuple[int, ...] = ()
+    """Numbers of the matches that it hit, from 1; the first 1,000."""
     displaced: int = 0
     """Exchanges that it would have hit if another fault had not taken them."""
     permanent: bool = False
@@ -35,7 +37,29 @@ class FaultReport:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def document(self) -> dict[str, Any]:
+        """As the run document tells it."""
+        notes = self.notes if self.fired else (not_fired(self), *self.notes)
+        return {
+            "id": self.id,
+            "kind": self.kind,
+            "fired": self.fired > 0,
+            "hits": self.fired,
+            "note": "; ".join(notes),
+        }
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> FaultReport:
         """The inverse of `to_json`."""
-        return cls(**{**data, "notes": tuple(data.get("notes", ()))})
+        return cls(**{**data, "notes": tuple(data.get("notes", ())), "hits": tuple(data.get("hits", ()))})
+
+
+def not_fired(fault: FaultReport) -> str:
+    """Why a fault hit nothing, in words."""
+    where = fault.where or "everything"
+    if fault.displaced:
+        return f"another fault took {'it' if fault.displaced == 1 else f'all {fault.displaced}'}: {where}"
+    if fault.matched:
+        times = "once" if fault.matched == 1 else f"{fault.matched} times"
+        return f"{where} was seen {times}, never at a match that the rule picks"
+    return f"nothing matched {where}"

@@ -27,7 +27,7 @@ class McpToolCall:
     exchange: int
     """Id of the exchange that asked."""
     server: str
-    """`host:port`."""
+    """`host:port`, or `NAME.mcp-stdio`."""
     name: str
     arguments: Any
     result: Any = None
@@ -115,6 +115,9 @@ def _refusal(message: Message, own: dict[str, dict[str, Any]]) -> dict[str, Any]
 
 
 def _session(exchange: Exchange) -> str:
+    if exchange.kind == "mcp-stdio":
+        # Each connection is a server of its own, whose ids begin anew.
+        return str(exchange.connection)
     name = "mcp-session-id"
     return header(exchange.request_headers, name) or header(exchange.response_headers, name)
 
@@ -127,7 +130,7 @@ def _asked(exchange: Exchange, request: dict[str, Any]) -> McpToolCall:
     params = lenient.mapping(request.get("params"))
     return McpToolCall(
         exchange=exchange.id,
-        server=f"{exchange.host}:{exchange.port}",
+        server=f"{exchange.host}:{exchange.port}" if exchange.port else exchange.host,
         name=lenient.string(params.get("name")),
         arguments=lenient.bounded(params.get("arguments", {})),
         started_s=exchange.started_s,

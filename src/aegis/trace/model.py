@@ -9,6 +9,7 @@ from typing import Any
 
 from aegis.trace.calls import ModelCall
 from aegis.trace.exchange import Exchange
+from aegis.trace.faults import FaultReport
 from aegis.trace.usage import Usage
 
 
@@ -90,6 +91,8 @@ class Trace:
     """The model calls among the exchanges, in their order."""
     usage: Usage | None = None
     """Totals; None when no gateway watched."""
+    faults: tuple[FaultReport, ...] = ()
+    """The fault rules of the trial and what came of each, also of those that hit nothing."""
 
     @property
     def own_s(self) -> float:
@@ -135,4 +138,5 @@ class Trace:
         fields["exchanges"] = tuple(Exchange.from_json(item) for item in data.get("exchanges", ()))
         fields["model_calls"] = tuple(ModelCall.from_json(call) for call in data.get("model_calls", ()))
         fields["usage"] = Usage.from_json(data["usage"]) if data.get("usage") else None
+        fields["faults"] = tuple(FaultReport.from_json(item) for item in data.get("faults", ()))
         return cls(**fields)

@@ -10,6 +10,7 @@ from typing import Any
 
 from aegis.trace.calls import ModelCall
 from aegis.trace.exchange import Exchange
+from aegis.trace.faults import not_fired
 from aegis.trace.model import ToolCall, Trace
 
 
@@ -40,7 +41,8 @@ def rows(trace: Trace) -> list[Row]:
         found.append((started_s, 0, Row("user", label, started_s, body=(("", turn.user),))))
         answer = Row("answer", label, ended_s, turn.duration_s, body=(("", turn.answer),))
         found.append((ended_s, 9, answer))
-    found += [(call.started_s, 1, _model(call)) for call in trace.model_calls]
+    hit_by = {exchange.id: exchange.faults for exchange in trace.exchanges}
+    found += [(call.started_s, 1, _model(call, hit_by.get(call.exchange, ()))) for call in trace.model_calls]
     for tool in trace.tool_calls:
         at = tool.started_s
         # Those that only the agent reported have no time: they stand at the end of their turn.
@@ -66,7 +68,7 @@ def _made_by(trace: Trace) -> dict[int, tuple[str, ...]]:
     return made
 
 
-def _model(call: ModelCall) -> Row:
+def _model(call: ModelCall, faults: tuple[str, ...]) -> Row:
     asked = "" if call.model_requested in (None, call.model) else f" (asked for {call.model_requested})"
     facts = [_tokens(call), money(call.usd), *_timing(call)]
     if call.stop_reason:
@@ -75,6 +77,7 @@ def _model(call: ModelCall) -> Row:
         facts.append("cut off")
     if call.error:
         facts.append(f"error: {call.error}")
+    facts += [f"fault: {fault}" for fault in faults]
     body = [("says", call.text)] if call.text else []
     body += [("asks for", f"{item.name} {as_text(item.arguments)}") for item in call.tool_requests]
     title = f"{call.model}{asked} at {call.host}"
@@ -154,6 +157,13 @@ def _end(trace: Trace) -> Iterator[Row]:
         yield Row("end", "refused (not in network.allow)", facts=trace.denied_hosts)
     if trace.unopened_hosts:
         yield Row("end", "passed through unopened", facts=trace.unopened_hosts)
+    for fault in trace.faults:
+        told = (
+            f"hit {fault.fired} of {fault.matched} matches"
+            if fault.fired
+            else f"never fired: {not_fired(fault)}"
+        )
+        yield Row("end", f"fault {fault.id}", facts=(told, *fault.notes))
     if trace.exit is not None:
         tails = (("standard error", trace.stderr_tail), ("other output", trace.stdout_tail))
         body = tuple((label, text) for label, text in tails if text.strip())

@@ -107,6 +107,12 @@ class Weather(Interceptor):
             for item in self._requests
         )
 
+    def use_clock(self, now: Callable[[], float]) -> None:
+        """The trial's clock, in seconds since the agent's start."""
+        self._now = now
+        for item in self._active:
+            item.fault.now = now
+
     def start(self) -> None:
         """The agent begins. What passed before met no fault."""
         self._started = True
