@@ -36,7 +36,8 @@ NOT_AGAIN_EXIT_CODE = 3
 def shrink(trial: str, budget: int, repeat: int, output: str | None, as_json: bool, quiet: bool) -> int:
     """Find a smallest set of faults under which a failed trial still fails, and print a suite that reproduces it.
 
-    The trial is run again with fewer and fewer of the faults that had hit it (delta debugging), isolated as it was. RUN is a run's id, the beginning of one, or `latest`. Exit code 3: it did not fail again.
+    The trial is run again with fewer and fewer of the faults that had hit it (delta debugging), isolated as it was.
+    RUN is a run's id, the beginning of one, or `latest`. Exit code 3: it did not fail again.
 
     \b
     Examples:
