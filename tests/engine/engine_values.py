@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,8 +13,9 @@ from aegis.errors import InfrastructureError
 from aegis.sandbox.base import Sandbox, Template, TemplateSpec
 from aegis.sandbox.network import Connection, Destination, NetworkAccess, NetworkPaths, Refusal
 from aegis.scoring.base import Score, ScoreContext
-from aegis.suite.model import Agent, Case, Expectation, Suite, Turn, World
+from aegis.suite.model import Agent, Case, Expectation, FaultRule, Suite, Turn, World
 from aegis.trace import Exchange, Trace, TurnRecord
+from aegis.trace.faults import FaultReport
 from support.fake_driver import FakeDriver
 
 AGENT = Agent(command="cat")
@@ -134,11 +135,14 @@ class ScriptedNetwork:
     waited_s: float = 0.0
     open_error: Exception | None = None
     problem: InfrastructureError | None = None
+    faults: tuple[FaultReport, ...] = ()
     calls: list[str] = field(default_factory=list)
     """What was called, in order."""
     access: NetworkAccess = field(default_factory=lambda: NetworkAccess(Handler()))
 
-    async def open(self, trial: PlannedTrial) -> ScriptedNetwork:
+    async def open(
+        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+    ) -> ScriptedNetwork:
         self.calls.append(f"open {trial}")
         if self.open_error is not None:
             raise self.open_error

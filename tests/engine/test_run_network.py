@@ -18,9 +18,9 @@ from aegis.engine.resolve import resolve
 from aegis.engine.spec import PlannedTrial
 from aegis.errors import InfrastructureError, LedgerError, UsageError
 from aegis.gateway import Recording
-from aegis.sandbox.network import NetworkPaths, Refusal
+from aegis.sandbox.network import Destination, NetworkPaths, Refusal
 from aegis.sandbox.proxyport import ProxyPort
-from aegis.suite.model import Network, Secret
+from aegis.suite.model import FaultRule, Network, Secret
 from support.fake_driver import until
 
 TRIAL = PlannedTrial("refund", "baseline", 1)
@@ -253,6 +253,53 @@ def test_the_environment_and_what_the_machine_listens_for(tmp_path: Path) -> Non
             assert seen.endswith(f"Bearer {env['KEY']}".encode())
             await attempt.end()
             assert environ["KEY"] not in repr(attempt.exchanges)
+
+    asyncio.run(scenario())
+
+
+def test_where_connections_may_fail_machines_are_asked_and_programs_get_no_proxy(tmp_path: Path) -> None:
+    machine = NetworkPaths("http://127.0.0.1:3128", "/ca.pem", "/all.pem", direct=True)
+    process = NetworkPaths("http://127.0.0.1:4000", "/ca.pem", "/all.pem")
+
+    async def scenario() -> None:
+        async with make(tmp_path, network()) as run:
+            for injected, asks in (
+                ("refuse", ("opening",)),
+                ("dns-failure", ("lookup",)),
+                ("tls-failure", ()),
+                ("overloaded", ()),
+            ):
+                attempt = await run.open(TRIAL, suite="s", faults=[FaultRule(id="f", inject=injected)])
+                assert attempt.access.asks == asks
+                assert (attempt.access.gate is attempt) is bool(asks)
+                env = attempt.environment(machine)
+                assert ("HTTPS_PROXY" in env) is not bool(asks)
+                assert env["SSL_CERT_FILE"] == "/all.pem"
+                assert attempt.environment(process)["HTTPS_PROXY"] == process.proxy
+                await attempt.close()
+            async with opened(run) as attempt:
+                assert (attempt.access.asks, attempt.access.gate) == ((), None)
+                assert "HTTPS_PROXY" in attempt.environment(machine)
+
+    asyncio.run(scenario())
+
+
+def test_an_attempts_gate_is_its_weather(tmp_path: Path) -> None:
+    there = Destination("direct", "crm.example", "198.18.1.0", 80)
+    rules = [FaultRule(id="zone", inject="dns-failure", on=(2,)), FaultRule(id="down", inject="refuse", on=(1,))]
+
+    async def scenario() -> None:
+        async with make(tmp_path, network()) as run:
+            attempt = await run.open(TRIAL, suite="s", faults=rules)
+            assert attempt.lookup("crm.example") == "", "the agent has not begun"
+            assert attempt.opening(there)
+            attempt.start_clock()
+            assert [attempt.lookup("crm.example") for _ in range(3)] == ["", "nxdomain", ""]
+            assert [attempt.opening(there) for _ in range(2)] == [False, True]
+            await attempt.end()
+            assert [item.faults for item in attempt.exchanges] == [("zone",), ("down",)]
+            assert attempt.opening(there)
+            await attempt.close()
 
     asyncio.run(scenario())
 

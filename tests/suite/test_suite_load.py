@@ -187,8 +187,8 @@ def test_what_is_wrong_with_a_case(root: Path, case: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("extra", "case_extra", "expected"),
     [
-        *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("faults", "stress", "collect")],
-        *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("faults", "stress", "collect")],
+        *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("stress", "collect")],
+        *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("stress", "collect")],
         ("sandbox: {services: []}\n", "", "5: not yet supported: 'services' in sandbox"),
         ("", ", world: {clock: x}", "4: not yet supported: 'clock' in world of case 'a'"),
     ],
@@ -200,7 +200,7 @@ def test_keys_of_later_versions_are_refused_as_such(
     assert problems(root, HEAD + case + extra) == [f"evals/s.yaml:{expected}"]
 
 
-@pytest.mark.parametrize("scorer", ["resilience", "mail", "http", "processes", "unchanged"])
+@pytest.mark.parametrize("scorer", ["mail", "http", "processes", "unchanged"])
 def test_scorers_of_later_versions_are_refused_as_such(root: Path, scorer: str) -> None:
     found = problems(root, f"{HEAD}cases:\n  - {{id: a, input: hi, expect: [{{{scorer}: {{}}}}]}}\n")
     assert found == [f"evals/s.yaml:4: not yet supported: scorer {scorer!r} in expect[0] of case 'a'"]
@@ -230,7 +230,7 @@ def test_a_misspelt_key_is_not_also_missing(root: Path, typo: str) -> None:
 
 
 def test_all_problems_come_at_once_in_order(root: Path) -> None:
-    text = f"{HEAD}trials: no\nfaults: {{}}\ncases:\n  - {{id: a, input: 1}}\n  - {{id: a, input: x, expect: [{{b: c}}]}}\n"
+    text = f"{HEAD}trials: no\nstress: {{}}\ncases:\n  - {{id: a, input: 1}}\n  - {{id: a, input: x, expect: [{{b: c}}]}}\n"
     found = problems(root, text)
     assert [int(problem.split(":")[1]) for problem in found] == [3, 4, 6, 6, 7, 7]
     assert "evals/s.yaml:7: case id 'a' is used twice (first at evals/s.yaml:6)" in found

@@ -177,7 +177,7 @@ BAD = [
     with_case(expect=[{}]),
     with_case(expect=[{"answer": "x", "file": "y"}]),
     with_case(expect=[{"anwser": "x"}]),
-    with_case(expect=[{"resilience": {}}]),
+    with_case(expect=[{"processes": {}}]),
     with_case(tags="a"),
     with_case(tags=["a", "a"]),
     with_case(tags=["a b"]),
@@ -187,7 +187,7 @@ BAD = [
     with_case(world={"files": {"../x": "o.json"}}),
     with_case(world={"files": {"x": ""}}),
     with_case(world={"run": [1]}),
-    with_case(faults=[]),
+    with_case(stress=[]),
 ]
 
 

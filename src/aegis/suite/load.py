@@ -176,7 +176,8 @@ class _Loader:
         if self.faults_instead is not None:
             shared = () if none_at_all else self._instead(self.faults_instead, reach)
         data["faults"] = shared or ()
-        for index, case in enumerate(data["cases"] if isinstance(data["cases"], list) else ()):
+        cases = data.get("cases")
+        for index, case in enumerate(cases if isinstance(cases, list) else ()):
             if isinstance(case, dict):
                 own = self._rules(case.pop("faults", []), ("cases", index, "faults"), found, reach)
                 case["faults"] = () if none_at_all else combined(own, shared or ())
