@@ -12,9 +12,12 @@ import pytest
 
 from aegis import agents, errors
 from aegis.cli.root import cli
+from aegis.faults import doc
+from aegis.faults.plan import keys, profiles
 from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
 from aegis.scoring import registry
+from aegis.suite.kinds import Key
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*/*.md")])
@@ -90,6 +93,25 @@ def test_no_section_is_about_a_command_that_does_not_exist() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_every_scorer_is_documented(name: str) -> None:
     assert f"`{name}`" in page("scorers.md")
+
+
+def test_the_reference_of_faults_is_what_the_faults_say() -> None:
+    _, mark, generated = page("faults.md").partition("scripts/docs writes it. -->\n\n")
+    assert mark
+    assert generated == doc.reference(), "write it anew: scripts/docs"
+
+
+@pytest.mark.parametrize("key", [*keys.RULE_KEYS, *keys.MATCH.keys], ids=lambda key: key.name)
+def test_every_key_of_a_rule_is_documented(key: Key) -> None:
+    rules = page("suite.md").partition("## `faults`")[2].partition("\n## ")[0]
+    (row,) = [line for line in rules.splitlines() if line.startswith(f"| `{key.name}` |")]
+    assert key.default is None or f"| `{doc.written(key.default)}` |" in row
+    assert not key.required or "| required |" in row
+
+
+@pytest.mark.parametrize("name", profiles.names())
+def test_every_built_in_profile_is_documented(name: str) -> None:
+    assert f"### `{name}`" in page("faults.md")
 
 
 @pytest.mark.parametrize("name", agents.protocols())

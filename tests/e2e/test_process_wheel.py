@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from e2e_command import CHECKOUT, DEADLINE_S, environment, read_json, run_aegis
+
+from aegis.faults import registry
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(DEADLINE_S)]
 
@@ -41,6 +44,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_it_comes_from_the_wheel_and_not_from_the_checkout(installed: Path, tmp_path: Path) -> None:
     place = call(installed / "python", "-c", "import aegis; print(aegis.__file__)", cwd=tmp_path)
     assert Path(place.strip()).is_relative_to(installed.parent)
+
+
+def test_the_profiles_of_faults_come_with_it(installed: Path, tmp_path: Path) -> None:
+    listed = json.loads(call(installed / "aegis", "faults", "list", "--json", cwd=tmp_path))
+    assert {"flaky-production", "openai"} <= {item["name"] for item in listed["profiles"]}
+    assert len(listed["faults"]) == len(registry.names())
 
 
 def test_init_and_run_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:

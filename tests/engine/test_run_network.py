@@ -286,7 +286,10 @@ def test_where_connections_may_fail_machines_are_asked_and_programs_get_no_proxy
 
 def test_an_attempts_gate_is_its_weather(tmp_path: Path) -> None:
     there = Destination("direct", "crm.example", "198.18.1.0", 80)
-    rules = [FaultRule(id="zone", inject="dns-failure", on=(2,)), FaultRule(id="down", inject="refuse", on=(1,))]
+    rules = [
+        FaultRule(id="zone", inject="dns-failure", on=(2,)),
+        FaultRule(id="down", inject="refuse", on=(1,)),
+    ]
 
     async def scenario() -> None:
         async with make(tmp_path, network()) as run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,28 +16,32 @@ from aegis.errors import GuestProtocolError, SandboxError
 from aegis.sandbox import connections, mux
 from aegis.sandbox.guest import wire
 from aegis.sandbox.mux import MuxProcess
-from aegis.sandbox.network import Connection, Destination, Refusal
+from aegis.sandbox.network import Connection, Destination, Gate, Refusal
 from support.fake_machine import FakeMachine, fake_machine
 from support.fuzzing import examples
-from support.network_handlers import Handler, echo
+from support.network_handlers import Handler, Plan, echo
 from support.sandbox_bench import DEADLINE_S
 
 FIRST = wire.FIRST_CONNECTION
 PROXY = {"op": "connect", "via": "proxy"}
 
 
-def play(scene: Callable[[FakeMachine], Awaitable[None]], handler: Handler | None) -> None:
+def play(
+    scene: Callable[[FakeMachine], Awaitable[None]], handler: Handler | None, gate: Gate | None = None
+) -> None:
     async def body() -> None:
         async with asyncio.timeout(DEADLINE_S), fake_machine() as machine:
-            await acknowledge(machine, handler)
+            await acknowledge(machine, handler, gate=gate)
             await scene(machine)
 
     asyncio.run(body())
 
 
-async def acknowledge(machine: FakeMachine, handler: Handler | None, *, behind: bytes = b"") -> None:
+async def acknowledge(
+    machine: FakeMachine, handler: Handler | None, *, behind: bytes = b"", gate: Gate | None = None
+) -> None:
     """The machine takes on an identity, and says more in the same breath."""
-    asking = asyncio.ensure_future(machine.mux.init({"nonce": "n"}, handler))
+    asking = asyncio.ensure_future(machine.mux.init({"nonce": "n"}, handler, gate))
     await machine.expect(wire.INIT)
     await machine.send(wire.encode_json(wire.READY, 0, {"nonce": "n"}), behind)
     await asking
@@ -168,6 +173,9 @@ DATA_64K = wire.encode(wire.DATA, FIRST, b"x" * 65536)
         [opening(FIRST + 1, op="connect", via="direct", port=True)],
         [opening(FIRST + 1, op="connect", via="direct", port="80")],
         [opening(FIRST + 1, op="refused", address="1.1.1.1", port=-1, protocol="tcp")],
+        [opening(FIRST, op="lookup", name="a.example")],
+        [opening(FIRST + 1, op="opening", via="direct", port=65536)],
+        [opening(FIRST + 1, op="opening", port=1)],
         [opening(FIRST + 1, op="refused", address="1.1.1.1", port=1, protocol="sctp")],
     ],
 )
@@ -328,6 +336,99 @@ def test_each_refusal_is_told_once_and_there_are_not_endlessly_many(monkeypatch:
     assert handler.refusals == [Refusal("1.1.1.1", port, "udp", "x") for port in range(1, 6)]
 
 
+# -- questions -------------------------------------------------------------------------------------------------------
+
+DIRECT = {"op": "connect", "via": "direct", "name": "a.example", "address": "198.18.1.0", "port": 443}
+OPENING = {**DIRECT, "op": "opening"}
+THERE = Destination("direct", "a.example", "198.18.1.0", 443)
+
+
+async def answer_to(machine: FakeMachine, stream: int, question: dict[str, Any]) -> bytes:
+    await machine.send(wire.encode_json(wire.OPEN, stream, question))
+    return (await machine.expect(wire.CLOSE, stream))[2]
+
+
+def test_lookups_and_openings_are_answered_by_the_gate() -> None:
+    gate = Plan(["nxdomain", "servfail", "timeout", ""], [False, True])
+
+    async def scene(machine: FakeMachine) -> None:
+        asked = {"op": "lookup", "name": "A.example"}
+        answers = [await answer_to(machine, FIRST + number, asked) for number in range(4)]
+        assert answers == [wire.NO_SUCH_NAME, wire.SERVER_FAILURE, wire.SILENCE, wire.GO_ON]
+        assert await answer_to(machine, FIRST + 4, OPENING) == wire.REFUSED
+        assert await answer_to(machine, FIRST + 5, OPENING) == wire.GO_ON
+        assert len(machine.mux.connections) == 0
+
+    play(scene, Handler(), gate)
+    assert gate.asked == [*["a.example"] * 4, THERE, THERE]
+
+
+def test_a_connection_that_was_let_in_is_marked_once() -> None:
+    handler = Handler()
+
+    async def scene(machine: FakeMachine) -> None:
+        assert await answer_to(machine, FIRST, OPENING) == wire.REFUSED
+        assert await answer_to(machine, FIRST + 1, OPENING) == wire.GO_ON
+        for number, asked in enumerate((FIRST + 1, FIRST + 1, FIRST, 7, "x", [], None, True)):
+            await machine.send(opening(FIRST + 2 + number, **DIRECT, asked=asked))
+        await machine.send(opening(FIRST + 50, **DIRECT))
+        await until(lambda: len(handler.destinations) == 9)
+
+    play(scene, handler, Plan([], [False, True]))
+    assert [found.let_in for found in handler.destinations] == [True, *[False] * 8]
+    assert {replace(found, let_in=False) for found in handler.destinations} == {THERE}
+
+
+def test_one_question_opens_the_way_to_no_other_place() -> None:
+    handler = Handler()
+
+    async def scene(machine: FakeMachine) -> None:
+        assert await answer_to(machine, FIRST, OPENING) == wire.GO_ON
+        for number, change in enumerate(({"port": 80}, {"name": "b.example"}, {"address": "198.18.1.1"})):
+            await machine.send(opening(FIRST + 1 + number, **{**DIRECT, **change}, asked=FIRST))
+        await until(lambda: len(handler.destinations) == 3)
+
+    play(scene, handler, Plan([], [True]))
+    assert not any(found.let_in for found in handler.destinations)
+
+
+def test_without_a_gate_everything_goes_on() -> None:
+    async def scene(machine: FakeMachine) -> None:
+        assert await answer_to(machine, FIRST, {"op": "lookup", "name": "a.example"}) == wire.GO_ON
+        assert await answer_to(machine, FIRST + 1, OPENING) == wire.GO_ON
+
+    play(scene, Handler())
+
+
+def test_a_failing_gate_lets_everything_go_on_and_is_told() -> None:
+    async def scene(machine: FakeMachine) -> None:
+        troubles: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: troubles.append(context["exception"])
+        )
+        assert await answer_to(machine, FIRST, {"op": "lookup", "name": "a.example"}) == wire.GO_ON
+        assert await answer_to(machine, FIRST + 1, OPENING) == wire.GO_ON
+        assert [type(each) for each in troubles] == [IndexError] * 2
+
+    play(scene, Handler(), Plan([], []))
+
+
+def test_what_was_let_in_and_never_came_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "MAX_LET_IN", 10)
+    handler = Handler()
+
+    async def scene(machine: FakeMachine) -> None:
+        for number in range(30):
+            assert await answer_to(machine, FIRST + number, OPENING) == wire.GO_ON
+        assert len(machine.mux.connections._let_in) == 10
+        for number in (19, 20):
+            await machine.send(opening(FIRST + 100 + number, **DIRECT, asked=FIRST + number))
+        await until(lambda: len(handler.destinations) == 2)
+
+    play(scene, handler, Plan([], [True] * 30))
+    assert [found.let_in for found in handler.destinations] == [False, True]
+
+
 # -- a handler in trouble --------------------------------------------------------------------------------------------
 
 
@@ -413,7 +514,9 @@ json_values = (
 messages = st.fixed_dictionaries(
     {},
     optional={
-        "op": st.sampled_from(["connect", "connect", "connect", "refused", "exec"]) | json_values,
+        "op": st.sampled_from(["connect", "connect", "connect", "refused", "lookup", "opening", "exec"])
+        | json_values,
+        "asked": st.integers(FIRST, FIRST + 2) | json_values,
         "via": st.sampled_from(["proxy", "direct"]) | json_values,
         "name": json_values,
         "address": st.just("198.18.1.0") | json_values,

@@ -45,6 +45,11 @@ def test_the_ways_to_end_a_connection_are_named(name: str) -> None:
     assert re.search(rf"`{name}` = {getattr(wire, name)[0]}\b", PAGE)
 
 
+@pytest.mark.parametrize("name", ["GO_ON", "REFUSED", "SERVER_FAILURE", "NO_SUCH_NAME", "SILENCE"])
+def test_the_answers_to_questions_are_named(name: str) -> None:
+    assert re.search(rf"`{name}` = {getattr(wire, name)[0]}\b", PAGE)
+
+
 def test_every_error_code_is_in_the_table() -> None:
     section = PAGE.partition("\n## Errors\n")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `([a-z-]+)` \|", section, re.M)) == ERROR_CODES
@@ -63,4 +68,6 @@ def test_every_operation_is_in_the_table() -> None:
         "rest",
         "connect",
         "refused",
+        "lookup",
+        "opening",
     }

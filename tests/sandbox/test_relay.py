@@ -325,10 +325,37 @@ def test_nothing_is_read_from_the_workload_while_the_way_is_full() -> None:
     client.close()
 
 
+def test_questions_are_answered_once_and_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "MAX_QUESTIONS", 2)
+    pump = Pump()
+    relays = relay.Relays(pump)
+    answers: list[bytes] = []
+    first, second = (relays.ask({"op": "lookup", "name": "a"}, answers.append) for _ in range(2))
+    assert (first, second) == (wire.FIRST_CONNECTION, wire.FIRST_CONNECTION + 1)
+    assert relays.ask({"op": "lookup", "name": "b"}, answers.append) is None
+    assert frames_of(bytes(pump.sent)) == [
+        (wire.OPEN, stream, b'{"op":"lookup","name":"a"}') for stream in (first, second)
+    ]
+    assert second is not None
+    relays.frame(wire.CLOSE, second, wire.NO_SUCH_NAME)
+    relays.frame(wire.CLOSE, second, wire.GO_ON)
+    assert answers == [wire.NO_SUCH_NAME]
+    pump.room = False
+    assert relays.ask({"op": "lookup", "name": "c"}, answers.append) is None
+    pump.room = True
+    assert relays.ask({"op": "lookup", "name": "c"}, answers.append) is not None
+    relays.reset()
+    assert first is not None
+    relays.frame(wire.CLOSE, first, wire.REFUSED)
+    assert answers == [wire.NO_SUCH_NAME], "what an earlier trial asked is no news to this one"
+
+
 def test_nothing_is_accepted_while_the_way_is_full() -> None:
     pump = Pump()
     taken: list[socket.socket] = []
-    net = network.Network(pump, lambda connection, _: taken.append(connection), lambda _: None)
+    net = network.Network(
+        pump, lambda connection, _: taken.append(connection), lambda _: None, lambda *_: None
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

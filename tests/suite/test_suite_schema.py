@@ -12,6 +12,8 @@ from jsonschema import Draft202012Validator
 from suite_files import SCORERS, load, write
 
 from aegis.errors import SuiteError
+from aegis.faults.plan import keys
+from aegis.faults.plan.reading import read_faults
 from aegis.gateway import Authority, entries
 from aegis.scoring import registry
 from aegis.suite import Suite, json_schema, load_suite
@@ -270,11 +272,11 @@ def test_the_examples_in_yaml(root: Path, text: str) -> None:
     document = parse_yaml(text, shown="docs/suite.md")[0].plain()
     document = {**with_keys(), **document}
     name = document["suite"]
-    validator = Draft202012Validator(json_schema(registry.names()))
+    validator = Draft202012Validator(json_schema(registry.names(), keys.schema()))
     assert [error.message for error in validator.iter_errors(document)] == []
     rest = "".join(f"{key}: {json.dumps(with_keys()[key])}\n" for key in with_keys() if f"{key}:" not in text)
     path = write(root, text + "\n" + rest, f"{name}.yaml")
-    suite = load_suite(path, check_expectation=registry.check, host_rules=entries)
+    suite = load_suite(path, check_expectation=registry.check, host_rules=entries, read_faults=read_faults)
     assert suite.suite == name
     for secret in suite.agent.secrets:
         assert f"- {secret}" in text or f"{secret}:" in text or f"[{secret}]" in text

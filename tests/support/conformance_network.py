@@ -16,7 +16,7 @@ from aegis.sandbox.base import Sandbox
 from aegis.sandbox.network import Connection, Destination, NetworkAccess
 from support.conformance_exec import SPEC
 from support.host_state import host_state, nothing_left
-from support.network_handlers import Handler
+from support.network_handlers import Handler, Plan
 from support.sandbox_bench import Bench, finish, read_until, sh
 
 MIB = 1 << 20
@@ -244,6 +244,18 @@ for path in ({paths.ca_file!r}, {paths.ca_bundle!r}):
                 assert await printed(sandbox, script) == "True\nTrue\n"
 
         bench.run(body)
+
+    def test_who_uses_the_proxy_asks_no_gate(self, bench: Bench) -> None:
+        gate = Plan([], [])
+        access = NetworkAccess(Handler(), gate=gate, asks=("lookup", "opening"))
+
+        async def body() -> None:
+            async with networked(bench, access) as sandbox:
+                script = 's = connect(); s.sendall(b"hello"); s.shutdown(1); print(rest(s).decode())'
+                assert await printed(sandbox, script) == "hello\n"
+
+        bench.run(body)
+        assert gate.asked == []
 
     def test_without_a_network_there_is_no_way_to_one(self, bench: Bench) -> None:
         async def body() -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
-from aegis.sandbox.network import Connection, Destination, Refusal
+from aegis.sandbox.network import Connection, Destination, LookupAnswer, Refusal
 
 Serve = Callable[[Connection], Awaitable[None]]
 
@@ -49,3 +49,20 @@ class Handler:
     def refused(self, refusal: Refusal) -> None:
         self.refusals.append(refusal)
         self.told.set()
+
+
+class Plan:
+    """A `Gate` that answers lookups and openings in this order, and raises `IndexError` when it has no answer left."""
+
+    def __init__(self, lookups: Sequence[LookupAnswer], openings: Sequence[bool]) -> None:
+        self._lookups = list(lookups)
+        self._openings = list(openings)
+        self.asked: list[str | Destination] = []
+
+    def lookup(self, name: str) -> LookupAnswer:
+        self.asked.append(name)
+        return self._lookups.pop(0)
+
+    def opening(self, destination: Destination) -> bool:
+        self.asked.append(destination)
+        return self._openings.pop(0)

@@ -58,14 +58,22 @@ class Storm:
 
 
 def storm(
-    net: World, rules: Sequence[FaultRule], upstream: HttpUpstream | None = None, *, key: TrialKey = KEY
+    net: World,
+    rules: Sequence[FaultRule],
+    upstream: HttpUpstream | None = None,
+    *,
+    key: TrialKey = KEY,
+    **config: Any,
 ) -> Storm:
-    """`upstream` answers for api.example on both ports (plain HTTP behind the gateway); an echo by default."""
+    """`upstream` answers for api.example on both ports (plain HTTP behind the gateway); an echo by default.
+    `config` goes to the gateway."""
     upstream = upstream or HttpUpstream(echo)
     clock: list[Any] = []
     weather = Weather(rules, key, now=lambda: clock[0]() if clock else 0.0)
     port = net.upstream(upstream)
-    server = net.gateway(routes={HOST: f"http://127.0.0.1:{port}"}, session={"interceptor": weather})
+    server = net.gateway(
+        routes={HOST: f"http://127.0.0.1:{port}"}, **config, session={"interceptor": weather}
+    )
     clock.append(server.session.now)
     server.session.start_clock()
     weather.start()

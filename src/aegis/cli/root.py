@@ -19,6 +19,7 @@ _COMMANDS = {
     "init": ("aegis.cli.init:init", "Write a small suite and agent that run at once."),
     "suite": ("aegis.cli.suite:suite", "Check, list and describe suites."),
     "eval": ("aegis.cli.eval:eval_group", "Run suites, and look at what came of it."),
+    "faults": ("aegis.cli.faults:faults", "List faults and profiles; preview them on a recorded trial."),
     "trace": ("aegis.cli.trace:trace", "What an agent did in a trial: model calls, tools, requests."),
     "image": ("aegis.cli.image:image", "Build, list and remove images."),
     "setup": ("aegis.cli.setup:setup", "Prepare this host: the built-in image and what boots it."),

@@ -47,7 +47,7 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None, variant: 
     from aegis.cli.history import find_trial, ledger_folder, open_ledger
     from aegis.results import document as documents
 
-    run, case = _split(trial)
+    run, case = split_trial(trial, example="aegis trace show latest/refund/1")
     folder = ledger_folder()
     if not (folder / "ledger.db").exists():
         raise UsageError(f"there are no runs in {folder}", fix="aegis eval run --suite NAME")
@@ -55,7 +55,7 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None, variant: 
         record = ledger.run(run)
         document = record.document or documents.build(record, ledger.trials(record.run_id))
         entry = find_trial(document, case, variant)
-        data, found = _load(ledger, entry, trial)
+        data, found = load_trace(ledger, entry, trial)
         start = spans.agent_started_at(ledger, document, entry)
         if har is not None:
             _write_har(har, found, ledger, start, f"{document['run_id']}/{entry['case']}/{entry['number']}")
@@ -68,15 +68,16 @@ def show(trial: str, as_json: bool, har: str | None, otlp: str | None, variant: 
             _print(entry, found)
 
 
-def _split(written: str) -> tuple[str, str]:
+def split_trial(written: str, *, example: str) -> tuple[str, str]:
     """`RUN/CASE/NUMBER` → the run, and `CASE/NUMBER`."""
     run, _, rest = written.partition("/")
     if not run or not rest.rpartition("/")[0]:
-        raise UsageError(f"{written!r} is not RUN/CASE/NUMBER", fix="e.g. aegis trace show latest/refund/1")
+        raise UsageError(f"{written!r} is not RUN/CASE/NUMBER", fix=f"e.g. {example}")
     return run, rest
 
 
-def _load(ledger: Ledger, entry: dict[str, Any], written: str) -> tuple[dict[str, Any], Trace]:
+def load_trace(ledger: Ledger, entry: dict[str, Any], written: str) -> tuple[dict[str, Any], Trace]:
+    """The trace of a trial, as it is stored and as a value."""
     from aegis.trace import Trace
 
     if not entry["trace"]:

@@ -46,8 +46,15 @@ def json_answer(
     status: int, value: Any, *, headers: Mapping[str, str] | RawHeaders = (), method: str = "GET"
 ) -> ResponsePlan:
     """A whole JSON response."""
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return answer(status, body, headers=headers, method=method)
+    return answer(status, to_json(value), headers=headers, method=method)
+
+
+def to_json(value: Any) -> bytes:
+    """As servers write it. Halves of surrogate pairs, which UTF-8 cannot hold, stay escaped."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _phrase(status: int) -> str:
@@ -58,8 +65,8 @@ def _phrase(status: int) -> str:
 
 
 async def read_whole(plan: ResponsePlan) -> bytes | None:
-    """The response's body with its content coding removed; what broke it off comes out of here. The plan's body is used
-    up, unless None is returned: then it was too long or could not be decoded, and the plan is as it was."""
+    """The response's body with its content coding removed, None when it is too long or cannot be decoded; what broke
+    it off comes out of here. The plan stays as it was: sent on, it is the same response."""
     kept = bytearray()
     body = plan.body
     async for piece in body:
@@ -67,11 +74,11 @@ async def read_whole(plan: ResponsePlan) -> bytes | None:
         if len(kept) > MAX_BODY_BYTES:
             plan.body = _after(bytes(kept), body)
             return None
+    raw = bytes(kept)
+    plan.body = Whole(raw)
     coding = first(plan.headers, b"content-encoding")
-    decoded = codings.decode(bytes(kept), coding.decode("latin-1") if coding else None, MAX_BODY_BYTES)
-    if decoded is None:
-        plan.body = Whole(bytes(kept))
-    return decoded
+    decoded = codings.decode(raw, coding.decode("latin-1") if coding else None, MAX_BODY_BYTES + 1)
+    return None if decoded is None or len(decoded) > MAX_BODY_BYTES else decoded
 
 
 async def _after(begun: bytes, rest: Any) -> Any:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from aegis.gateway.base import ByteStream, Forward, Request, ResponsePlan, Shut
@@ -27,6 +27,10 @@ Stage = Literal["connect", "time", "body", "answer"]
 """Where a fault acts, from the client inwards. `connect`: the connection does not come about. `time`: it comes later.
 `body`: what upstream answered is bent. `answer`: something else is answered. Of `body` and of `answer` one fault at
 most takes an exchange; of `time` any number do."""
+
+Moment = Literal["lookup", "opening", "handshake"]
+"""When a fault of stage `connect` strikes: when a name is looked up, when a connection is opened, or when its TLS
+begins."""
 
 Layer = Literal["http", "tcp", "mcp"]
 """What a fault can act on: HTTP exchanges; connections that are carried unread; tool calls of an MCP server, over HTTP
@@ -49,6 +53,10 @@ class TrialKey:
         return float((int.from_bytes(digest[:7], "big") >> 3) / (1 << 53))
 
 
+def _ignore() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """One exchange or connection that a rule hits."""
@@ -66,6 +74,8 @@ class Hit:
     key: TrialKey
     permanent: bool = False
     """Whether nothing in the rule lets it ever end."""
+    spare: Callable[[], None] = field(default=_ignore, compare=False, repr=False)
+    """To be called, once, by a fault that found nothing to bend after all: the hit does not count as one then."""
 
     def draw(self, purpose: str = "") -> float:
         """A number in [0, 1), the same in every run; another one for another `purpose`."""
@@ -109,9 +119,13 @@ class Fault:
     name: ClassVar[str]
     group: ClassVar[Group]
     stage: ClassVar[Stage]
+    moment: ClassVar[Moment] = "opening"
+    """Of stage `connect`."""
     layers: ClassVar[frozenset[Layer]] = frozenset({"http"})
     keys: ClassVar[tuple[Key, ...]] = ()
     """Its parameters, as suite keys: kinds with bounds, a text for people, the default as the file would write it."""
+    recurs: bool = True
+    """Whether trying again meets it again for as long as its rule picks it; if not, it is never permanent."""
     needs_body: ClassVar[bool] = False
     """Whether it looks at the request's body (`Seen.body`, `Seen.json`)."""
 
@@ -120,6 +134,10 @@ class Fault:
         self.params = params
         self.now: Callable[[], float] = lambda: 0.0
         """Seconds since the agent's start; set before the trial begins."""
+        self.draw: Callable[[str], float] = TrialKey("", "", "", 0).draw
+        """A number in [0, 1) for a purpose, which the trial and the rule decide; set before the trial begins."""
+        self.covers_host: Callable[[str], bool] = lambda host: True
+        """Whether the rule is about this host; set before the trial begins."""
 
     @classmethod
     def read(cls, written: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,6 +159,20 @@ class Fault:
     def wants(self, seen: Seen) -> bool:
         """Whether it takes this matching exchange although its rule does not pick it: a limit that is still in
         force, a token that is still expired. Asked for every match, in the order of arrival."""
+        return False
+
+    def admits(self, seen: Seen) -> bool:
+        """Whether it can act on this exchange, which its rule picks: else it is no hit."""
+        return True
+
+    def takes(self, seen: Seen, picked: bool) -> bool:
+        """Whether it takes this matching exchange, which its rule picks or not. Asked once for every match, in the
+        order of arrival: a fault that keeps count does it here, and one that does not overrides `wants` or `admits`."""
+        return (picked or self.wants(seen)) and self.admits(seen)
+
+    def leaves_out(self, seen: Seen) -> bool:
+        """Whether this exchange is no match of its rule although it looks like one: the refresh of the token that
+        expires."""
         return False
 
     def watches(self, seen: Seen) -> bool:

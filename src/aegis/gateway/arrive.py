@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from aegis.gateway import tap
 from aegis.gateway.base import ByteStream, Origin
 from aegis.gateway.clienthello import ACCESS_DENIED, sniff
 from aegis.gateway.deliver import deliver, refusal
 from aegis.gateway.failures import Failure, denied
-from aegis.gateway.http import HttpConnection
+from aegis.gateway.http import HttpConnection, Place
 from aegis.gateway.names import parse_host
 from aegis.gateway.streams import Peekable
 from aegis.gateway.tcp import Arrival
@@ -28,22 +29,27 @@ async def serve(session: Session, stream: ByteStream, origin: Origin, number: in
         return
     connect = await HttpConnection(session, stream, number, None).run()
     if connect is not None:
-        arrival = Arrival(session, number, connect.host, connect.port, connect.admission, shut=connect.shut)
+        arrival = Arrival(session, number, connect.host, connect.port, connect.admission)
         await arrival.serve(connect.stream)
 
 
 async def _direct(session: Session, stream: Peekable, origin: Origin, number: int) -> None:
     try:
         host = parse_host(origin.name or origin.address or "")
+        if tap.is_reserved(host, origin.port):
+            await HttpConnection(session, stream, number, Place(host, origin.port, False)).run()
+            return
         admission = session.admit(host, origin.port)
     except ValueError as error:
         await _refuse(session, stream, origin, number, denied(str(error)))
     except Failure as failure:
         await _refuse(session, stream, origin, number, failure)
     else:
-        shut = session.interceptor.connecting(host.name, origin.port)
-        arrival = Arrival(session, number, host, origin.port, admission, shut=shut)
-        if shut is None or shut.how == "tls":
+        arrival = Arrival(session, number, host, origin.port, admission)
+        shut = None
+        if not origin.let_in:
+            shut = session.interceptor.connecting(host.name, origin.port, proxied=False)
+        if shut is None:
             await arrival.serve(stream)
         else:
             await arrival.never_came_about(stream, shut)

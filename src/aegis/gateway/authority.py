@@ -7,6 +7,8 @@ import ipaddress
 import os
 import ssl
 from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Literal
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -16,7 +18,18 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from aegis.gateway.names import Host
 
 _ORGANISATION = "Internal Services"
+_ELSEWHERE = "default-backend.internal"
+"""Whose certificate a load balancer shows that does not know the name it was asked for."""
 _KEPT_CONTEXTS = 256
+
+Bend = Literal["", "expired", "wrong-host", "untrusted", "alert", "reset"]
+"""What is wrong with a certificate, as `Shut.tls` says; nothing is with the last two."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    name: x509.Name
+    key: ec.EllipticCurvePrivateKey
 
 
 class Authority:
@@ -29,27 +42,33 @@ class Authority:
         self._issued = now.replace(minute=0, second=0, microsecond=0)
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._certificate = self._sign_root()
-        self._contexts: OrderedDict[Host, ssl.SSLContext] = OrderedDict()
+        self._contexts: OrderedDict[tuple[Host, Bend], ssl.SSLContext] = OrderedDict()
+        self._issuer = _Issuer(self._certificate.subject, self._key)
+        self._stranger: _Issuer | None = None
 
     @property
     def pem(self) -> str:
         """The authority's certificate, for the guest's trust store."""
         return self._certificate.public_bytes(serialization.Encoding.PEM).decode()
 
-    def context(self, host: Host) -> ssl.SSLContext:
-        """A server's TLS context with a certificate for this host."""
-        if host in self._contexts:
-            self._contexts.move_to_end(host)
-            return self._contexts[host]
-        context = self._make_context(host)
-        self._contexts[host] = context
+    def context(self, host: Host, bend: Bend = "") -> ssl.SSLContext:
+        """A server's TLS context with a certificate for this host, or with one that clients must not accept for it."""
+        key = host, bend
+        if key in self._contexts:
+            self._contexts.move_to_end(key)
+            return self._contexts[key]
+        context = self._make_context(host, bend)
+        self._contexts[key] = context
         if len(self._contexts) > _KEPT_CONTEXTS:
             self._contexts.popitem(last=False)
         return context
 
-    def _make_context(self, host: Host) -> ssl.SSLContext:
+    def _make_context(self, host: Host, bend: Bend) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
-        chain = self._sign_leaf(host, key).public_bytes(serialization.Encoding.PEM)
+        named = Host(_ELSEWHERE) if bend == "wrong-host" else host
+        issuer = self._unknown_issuer() if bend == "untrusted" else self._issuer
+        days = (-99, -9) if bend == "expired" else (-17, 73)
+        chain = self._sign_leaf(named, key, issuer, days).public_bytes(serialization.Encoding.PEM)
         chain += key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.PKCS8,
@@ -79,14 +98,22 @@ class Authority:
             .sign(self._key, hashes.SHA256())
         )
 
-    def _sign_leaf(self, host: Host, key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
+    def _unknown_issuer(self) -> _Issuer:
+        """An authority that nobody has heard of; its own certificate is not shown."""
+        if self._stranger is None:
+            self._stranger = _Issuer(_name("Issuing CA 2"), ec.generate_private_key(ec.SECP256R1()))
+        return self._stranger
+
+    def _sign_leaf(
+        self, host: Host, key: ec.EllipticCurvePrivateKey, issuer: _Issuer, days: tuple[int, int]
+    ) -> x509.Certificate:
         alternative: x509.GeneralName = x509.DNSName(host.name)
         if host.is_address:
             alternative = x509.IPAddress(ipaddress.ip_address(host.name))
         # A common name is at most 64 characters (RFC 5280, upper bounds); clients read the alternative name.
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host.name[:64])])
-        builder = self._builder(subject, self._certificate.subject, key, -17, 73)
-        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = self._builder(subject, issuer.name, key, *days)
+        authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key())
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         return (
             builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -95,7 +122,7 @@ class Authority:
             .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
             .add_extension(authority, critical=False)
             .add_extension(identifier, critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(issuer.key, hashes.SHA256())
         )
 
     def _builder(

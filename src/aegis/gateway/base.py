@@ -46,6 +46,8 @@ class Origin:
     name: str | None = None
     address: str | None = None
     port: int = 0
+    let_in: bool = False
+    """Whether `Session.opening` has let it come about."""
 
     @classmethod
     def proxy(cls) -> Origin:
@@ -53,9 +55,9 @@ class Origin:
         return cls("proxy")
 
     @classmethod
-    def direct(cls, name: str | None, address: str | None, port: int) -> Origin:
+    def direct(cls, name: str | None, address: str | None, port: int, *, let_in: bool = False) -> Origin:
         """The client dialled `address`, which stands for `name` (None: it dialled a real address), and `port`."""
-        return cls("direct", name, address, port)
+        return cls("direct", name, address, port, let_in)
 
 
 class RequestBody(Protocol):
@@ -79,6 +81,10 @@ class Notes:
     """What upstream answered, content codings removed, and the guest was not given."""
 
 
+def _ignore() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request that policy has allowed, as the guest sent it: placeholders, not values."""
@@ -95,6 +101,13 @@ class Request:
     reused: bool = False
     """Whether its connection has carried another request before it."""
     notes: Notes = field(default_factory=Notes)
+    end_with_client: Callable[[], None] = _ignore
+    """To be called by whoever makes the answer late on purpose: a client that ends its side has left from then on, and
+    the exchange ends with it. Before, a client that asked with `Connection: close` may end its side and read on."""
+
+    layer: Literal["http", "mcp"] = "http"
+    """`mcp`: not HTTP at all, but what an MCP server inside the sandbox is asked by its standard input (`tap.py`): the
+    body is one JSON-RPC message, host and path are made up for it, and nothing is ever dialled."""
 
     def header(self, name: str) -> str | None:
         """The first header of this name (any case), or None."""
@@ -122,6 +135,10 @@ async def _nothing() -> None:
     return None
 
 
+def _unchanged(client: ByteStream) -> ByteStream:
+    return client
+
+
 @dataclass(slots=True)
 class ResponsePlan:
     """A response on its way to the client. `body` yields pieces, each sent as soon as it is there; raising `Cut`
@@ -144,12 +161,20 @@ class ResponsePlan:
     replayed: bool = False
     keep_alive: bool = True
     """False closes the client's connection after it."""
+    tunnel: Callable[[ByteStream], ByteStream] = _unchanged
+    """Of a 101: the client's side of what follows, as `Interceptor.tunnel` gives it."""
 
 
 def is_ready(body: AsyncIterator[bytes]) -> bool:
     """Whether a body says (by an attribute `ready`) that its next piece, or its end, is here already: then what came
     before may be sent together with it. Bodies that say nothing are taken to have reasons to be slow."""
     return bool(getattr(body, "ready", False))
+
+
+def is_slow(stream: ByteStream) -> bool:
+    """Whether a stream says (by an attribute `slow`) that writing to it may take any time: it bounds itself what the
+    client may take for it."""
+    return bool(getattr(stream, "slow", False))
 
 
 Forward = Callable[[Request], Awaitable[ResponsePlan]]
@@ -161,11 +186,18 @@ class Shut:
     """A connection that is not to come about."""
 
     how: Literal["refused", "unresolved", "tls"]
-    """`refused`: reset before anything else, as a port without a listener answers. `unresolved`: the name does not
-    resolve. `tls`: the handshake fails as `tls` says. A proxy's client is told by 502 of the first two."""
+    """`refused`: as a port without a listener answers. `unresolved`: the name does not resolve, as `dns` says. `tls`:
+    the handshake fails as `tls` says. A proxy's client is told by 502 of the first two."""
+    dns: Literal["", "nxdomain", "servfail", "timeout"] = ""
+    """How the lookup fails."""
     tls: Literal["", "expired", "wrong-host", "untrusted", "alert", "reset"] = ""
     """What is wrong with the handshake: the certificate, or the server breaks it off."""
     notes: Notes = field(default_factory=Notes)
+
+    @property
+    def needs_certificate(self) -> bool:
+        """Whether it can strike only where the gateway is the server of the client's TLS."""
+        return self.tls in ("expired", "wrong-host", "untrusted")
 
 
 class Interceptor:
@@ -176,12 +208,24 @@ class Interceptor:
         its status) or `Cut` (the connection ends without an answer)."""
         return await forward(request)
 
-    def connecting(self, host: str, port: int) -> Shut | None:
+    def resolving(self, host: str) -> Shut | None:
+        """Asked once for each lookup, by a client that uses no proxy, of a name that policy admits at some port. None:
+        let it resolve."""
+        return None
+
+    def connecting(self, host: str, port: int, *, proxied: bool) -> Shut | None:
         """Asked once for each connection that policy has admitted, before anything is dialled or answered; for a
-        proxy's client that asks by absolute URLs, once for each request. None: let it come about."""
+        proxy's client that asks by absolute URLs, once for each request. Of a `proxied` one it is the proxy that looks
+        up the name: nobody was asked about that before. None: let it come about."""
+        return None
+
+    def handshaking(self, host: str, port: int, *, opened: bool) -> Shut | None:
+        """Asked once for each ClientHello of a connection that policy has admitted. Where TLS is not `opened`, the
+        handshake can be broken off and nothing else be wrong with it. None: let it be."""
         return None
 
     def tunnel(self, host: str, port: int, client: ByteStream, notes: Notes) -> ByteStream:
         """The client's side of a connection that is carried unread (plain TCP, TLS that is not opened), as the
-        other side is to see it: what is written to it may be delayed or cut there."""
+        other side is to see it: what is written to it may be delayed or cut there. Its methods raise `Failure` to end
+        the connection; what is behind it is reset then, unless they have closed it."""
         return client

@@ -10,6 +10,9 @@ MAX_HELLO_BYTES = 64 * 1024
 ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"
 """A TLS record: fatal alert 49, access_denied (RFC 8446, section 6). Sent before any handshake, so in the clear."""
 
+HANDSHAKE_FAILURE = b"\x15\x03\x03\x00\x02\x02\x28"
+"""The same with alert 40: what a server sends that finds no parameters in common with its client."""
+
 _METHOD = re.compile(rb"[A-Z][A-Z-]{0,19} ")
 _METHOD_BEGUN = re.compile(rb"[A-Z][A-Z-]{0,19}\Z")
 

@@ -53,7 +53,7 @@ def shut_failure(shut: Shut, *, proxied: bool) -> Failure:
     """A connection that a fault keeps from coming about; `proxied`: its client is told by the proxy's status."""
     texts = {
         "refused": "the connection is refused",
-        "unresolved": "the name does not resolve",
+        "unresolved": f"the name does not resolve: {shut.dns}",
         "tls": f"the TLS handshake fails: {shut.tls}",
     }
     return injected(texts[shut.how], status=502 if proxied else None)

@@ -137,7 +137,13 @@ class Forwarder:
         if head.status == 101:
             self.connection = connection
             return ResponsePlan(
-                101, head.reason, head.headers, Framing.NONE, Whole(b""), upstream=connection.address
+                101,
+                head.reason,
+                head.headers,
+                Framing.NONE,
+                Whole(b""),
+                release=self._give_up,
+                upstream=connection.address,
             )
         headers = heads.end_to_end(head.headers)
         if head.framing is Framing.CHUNKED:
@@ -155,6 +161,12 @@ class Forwarder:
             release=body.release,
             upstream=connection.address,
         )
+
+    async def _give_up(self) -> None:
+        """Of a 101 that the client does not get."""
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
 
 
 async def _converse(connection: UpstreamConnection, sent: _Sent) -> ResponseHead:

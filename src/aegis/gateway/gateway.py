@@ -90,8 +90,16 @@ class Chained(Interceptor):
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
         return await self._first.intercept(request, lambda inner: self._second.intercept(inner, forward))
 
-    def connecting(self, host: str, port: int) -> Shut | None:
-        return self._first.connecting(host, port) or self._second.connecting(host, port)
+    def resolving(self, host: str) -> Shut | None:
+        return self._first.resolving(host) or self._second.resolving(host)
+
+    def connecting(self, host: str, port: int, *, proxied: bool) -> Shut | None:
+        first = self._first.connecting(host, port, proxied=proxied)
+        return first or self._second.connecting(host, port, proxied=proxied)
+
+    def handshaking(self, host: str, port: int, *, opened: bool) -> Shut | None:
+        first = self._first.handshaking(host, port, opened=opened)
+        return first or self._second.handshaking(host, port, opened=opened)
 
     def tunnel(self, host: str, port: int, client: ByteStream, notes: Notes) -> ByteStream:
         return self._first.tunnel(host, port, self._second.tunnel(host, port, client, notes), notes)

@@ -8,8 +8,8 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aegis.gateway import heads
-from aegis.gateway.base import ByteStream, Framing, Notes, Request, ResponsePlan, Shut
+from aegis.gateway import heads, tap
+from aegis.gateway.base import ByteStream, Framing, Notes, Request, ResponsePlan
 from aegis.gateway.deadlines import Alarm, Deadlines, Guard
 from aegis.gateway.deliver import deliver, refusal
 from aegis.gateway.failures import Cut, Failure, denied, malformed, shut_failure
@@ -51,8 +51,6 @@ class Connect:
     host: Host
     port: int
     admission: Admission
-    shut: Shut | None = None
-    """What is wrong with the handshake that follows."""
 
 
 class HttpConnection:
@@ -82,8 +80,16 @@ class HttpConnection:
             head, body = got
             if head.method == "CONNECT" and self._place is None:
                 return await self._connect(head)
+            if body.complete and (server := tap.server_of(head, self._dialled)) is not None:
+                stream = Peekable(self._stream, self._reader.rest())
+                await tap.serve(self._session, stream, self._number, server)
+                return None
             if not await self._one(head, body):
                 return None
+
+    @property
+    def _dialled(self) -> tuple[Host, int] | None:
+        return None if self._place is None or self._place.tls else (self._place.host, self._place.port)
 
     async def _not_a_request(self, failure: Failure) -> None:
         recorder = self._begin(None)
@@ -107,17 +113,13 @@ class HttpConnection:
 
     async def _connect(self, head: Head) -> Connect | None:
         place: Place | None = None
-        shut: Shut | None = None
         notes = Notes()
         try:
             target = heads.parse_target("CONNECT", head.target)
             assert target.authority is not None
             place = Place(target.authority[0], target.authority[1] or 443, True)
             admission = self._session.admit(place.host, place.port)
-            shut = self._session.interceptor.connecting(place.host.name, place.port)
-            if shut is not None and shut.how != "tls":
-                notes.faults += shut.notes.faults
-                raise shut_failure(shut, proxied=True)
+            self._come_about(place, notes)
         except Failure as failure:
             recorder = self._begin(head)
             if recorder is not None:
@@ -130,7 +132,7 @@ class HttpConnection:
             await deliver(refusal(failure.status or 403), self._write, close=True, http_version="1.1")
             return None
         await self._write(ESTABLISHED)
-        return Connect(Peekable(self._stream, self._reader.rest()), place.host, place.port, admission, shut)
+        return Connect(Peekable(self._stream, self._reader.rest()), place.host, place.port, admission)
 
     async def _one(self, head: Head, body: ClientBody) -> bool:
         """One exchange; whether the connection can carry another."""
@@ -231,6 +233,7 @@ class HttpConnection:
         released = session.vault.release(path, head.headers, place.host, place.port, protected=safe)
         outgoing = OutgoingBody(body, session.vault, recorder.request, place.host.name)
         await outgoing.prefetch()
+        watch = _Watch(self._reader, outgoing, self._deadlines)
         request = Request(
             method=head.method,
             scheme=recorder.scheme,
@@ -242,9 +245,9 @@ class HttpConnection:
             http_version=head.http_version,
             reused=self._served,
             notes=notes,
+            end_with_client=watch.start,
         )
         forwarder = Forwarder(session, admission, tls=place.tls, released=Released(request, *released))
-        watch = _Watch(self._reader, outgoing, self._deadlines)
         try:
             with watch.scope:
                 # A client that said this is its last request may close its own side and go on reading.
@@ -265,7 +268,7 @@ class HttpConnection:
 
     def _come_about(self, place: Place, notes: Notes) -> None:
         """For a client of the proxy. Raises `Failure` as a proxy that cannot reach the host answers."""
-        shut = self._session.interceptor.connecting(place.host.name, place.port)
+        shut = self._session.interceptor.connecting(place.host.name, place.port, proxied=True)
         if shut is not None:
             notes.faults += shut.notes.faults
             raise shut_failure(shut, proxied=True)
@@ -321,7 +324,7 @@ class HttpConnection:
         bounds = self._session.bounds
         echo = self._session.vault.prompt_echo_filter()
         relay = Relay(
-            Peekable(self._stream, self._reader.rest()),
+            plan.tunnel(Peekable(self._stream, self._reader.rest())),
             Peekable(upstream, first),
             outgoing=recorder.count_request,
             incoming=lambda data: echo.feed(recorder.count_response(data)),
@@ -370,6 +373,11 @@ class _Watch:
         self.gone = False
 
     def start(self) -> None:
+        """May be called again."""
+        if self._alarm is None:
+            self._look_later()
+
+    def _look_later(self) -> None:
         # Most exchanges are over before anybody needs to look.
         self._alarm = self._deadlines.alarm(_WATCH_AFTER_S, self._begin)
 
@@ -384,7 +392,7 @@ class _Watch:
         if self._outgoing.complete:
             self._task = asyncio.ensure_future(self._look())
         else:
-            self.start()
+            self._look_later()
 
     async def _look(self) -> None:
         with contextlib.suppress(OSError):

@@ -129,6 +129,11 @@ class Policy:
             self._decided[key] = self._decide(host, port)
         return self._decided[key]
 
+    def admits_name(self, host: Host) -> bool:
+        """Whether it may be reached at some port."""
+        named = (*self._allow, *(route.pattern for route in self._routes))
+        return any(item.covers_host(host) for item in named)
+
     def _decide(self, host: Host, port: int) -> Admission | None:
         route = next((item for item in self._routes if item.pattern.covers(host, port)), None)
         entries = [item for item in self._allow if item.covers(host, port)]

@@ -59,6 +59,10 @@ class Tape:
         self.used = True
         self.size += len(data)
 
+    def count_unread(self, size_bytes: int) -> None:
+        self.used = True
+        self.size += size_bytes
+
     def clear(self) -> None:
         self._budget.give_back(len(self.kept))
         self.kept = bytearray()

@@ -6,9 +6,9 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from aegis.gateway import arrive
+from aegis.gateway import ahead, arrive
 from aegis.gateway.base import ByteStream, Interceptor, Origin, RawHeaders, Request
 from aegis.gateway.deadlines import Deadlines
 from aegis.gateway.environment import guest_environment
@@ -83,6 +83,8 @@ class Session:
         self._waiting = 0
         self._waiting_since_s = 0.0
         self._waited_s = 0.0
+        self.taps = 0
+        """Connections that MCP servers inside the sandbox are watched by at this moment (`tap.py`)."""
         self._refused = 0
         self._closed = False
 
@@ -126,6 +128,15 @@ class Session:
             task.cancel()
             await asyncio.wait({task})
             raise
+
+    def lookup(self, name: str) -> Literal["", "nxdomain", "servfail", "timeout"]:
+        """Asked about a lookup by a client that uses no proxy: how it fails; "" when it doesn't."""
+        return "" if self._closed else ahead.lookup(self, name)
+
+    def opening(self, name: str | None, address: str | None, port: int) -> bool:
+        """Asked about a connection past the proxy port, as in `Origin.direct`: whether it comes about. If it does, its
+        `Origin` says so."""
+        return self._closed or ahead.opening(self, name, address, port)
 
     def refused(self, address: str, port: int, protocol: str, name: str | None = None) -> None:
         """Told of a conversation that never reached the gateway, because nothing in the sandbox listens for it: the

@@ -9,16 +9,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aegis.gateway.base import Notes, Shut
-from aegis.gateway.clienthello import ACCESS_DENIED, MAX_HELLO_BYTES, Hello, parse_hello, sniff
+from aegis.gateway.clienthello import (
+    ACCESS_DENIED,
+    HANDSHAKE_FAILURE,
+    MAX_HELLO_BYTES,
+    Hello,
+    parse_hello,
+    sniff,
+)
 from aegis.gateway.dial import endpoint
-from aegis.gateway.failures import Failure, denied, shut_failure
+from aegis.gateway.failures import Failure, denied, injected, shut_failure
 from aegis.gateway.http import HttpConnection, Place
 from aegis.gateway.names import Host, parse_host
 from aegis.gateway.policy import DEFAULT_PORTS, Admission
 from aegis.gateway.recorder import ExchangeRecorder
 from aegis.gateway.streams import Peekable
 from aegis.gateway.tls import TLSStream
-from aegis.gateway.tunnel import Check, Relay
+from aegis.gateway.tunnel import Check, Counted, Relay
 
 if TYPE_CHECKING:
     from aegis.gateway.session import Session
@@ -43,7 +50,6 @@ class Arrival:
         admission: Admission,
         *,
         tls: bool = False,
-        shut: Shut | None = None,
     ) -> None:
         self._session = session
         self._number = number
@@ -51,11 +57,9 @@ class Arrival:
         self._port = port
         self._admission = admission
         self._tls = tls
-        self._shut = shut
-        """What is wrong with its TLS handshake."""
 
     async def never_came_about(self, stream: Peekable, shut: Shut) -> None:
-        """Reset it at once."""
+        """Reset it at once: of a connection that the client's kernel had opened before anybody was asked."""
         await stream.abort()
         await self._failed(shut_failure(shut, proxied=False), "tcp", shut.notes)
 
@@ -153,12 +157,14 @@ class Arrival:
         recorder.upstream = upstream.address
         bounds = self._session.bounds
         notes = Notes()
-        client = self._session.interceptor.tunnel(self._host.name, self._port, stream, notes)
+        # Counted where it reaches the client: an interceptor may keep it back.
+        counted = Counted(stream, recorder.count_response)
+        client = self._session.interceptor.tunnel(self._host.name, self._port, counted, notes)
         relay = Relay(
             client,
             upstream.stream,
             outgoing=self._guard(recorder),
-            incoming=recorder.count_response,
+            incoming=lambda data: data,
             idle_s=bounds.tunnel_idle_timeout_s,
             write_s=bounds.write_timeout_s,
         )
@@ -205,7 +211,12 @@ class Arrival:
         try:
             hello = await self._hello(stream)
             self._check_name(hello)
-            if self._admission.passthrough:
+            passthrough = self._admission.passthrough
+            shut = self._session.interceptor.handshaking(self._host.name, self._port, opened=not passthrough)
+            if shut is not None and not shut.needs_certificate:
+                await self._break_off(stream, shut)
+                return
+            if passthrough:
                 await self._carry(stream, "tls-passthrough", None)
                 return
         except Failure as failure:
@@ -213,7 +224,7 @@ class Arrival:
             with contextlib.suppress(OSError):
                 await stream.write(ACCESS_DENIED)
             return
-        opened = await self._open(stream)
+        opened = await self._open(stream, shut)
         if opened is not None:
             inside = Arrival(self._session, self._number, self._host, self._port, self._admission, tls=True)
             try:
@@ -222,18 +233,37 @@ class Arrival:
                 with contextlib.suppress(OSError):
                     await opened.close()
 
-    async def _open(self, stream: Peekable) -> TLSStream | None:
-        """The inside of the client's TLS; None when it did not accept our certificate (recorded)."""
-        context = self._session.authority.context(self._host)
+    async def _break_off(self, stream: Peekable, shut: Shut) -> None:
+        """As a server does that wants nothing of what the client offers, or that falls over."""
+        if shut.tls == "reset":
+            await stream.abort()
+        else:
+            with contextlib.suppress(OSError):
+                await stream.write(HANDSHAKE_FAILURE)
+        kind = "tls-passthrough" if self._admission.passthrough else "http"
+        await self._failed(shut_failure(shut, proxied=False), kind, shut.notes)
+
+    async def _open(self, stream: Peekable, shut: Shut | None) -> TLSStream | None:
+        """The inside of the client's TLS; None when it did not accept our certificate (recorded). With `shut` that is
+        one which it should not accept (recorded if it does, too)."""
+        bend = "" if shut is None else shut.tls
+        context = self._session.authority.context(self._host, bend)
         try:
             async with asyncio.timeout(self._session.bounds.head_timeout_s):
-                return await TLSStream.accept(stream, context)
+                opened = await TLSStream.accept(stream, context)
+            if shut is not None:
+                text = f"the client accepts a certificate that it should not: {shut.tls}"
+                await self._failed(injected(text), "http", shut.notes)
+            return opened
         except TimeoutError:
             reason = "never finished"
         except ssl.SSLError as error:
             reason = (error.reason or "failed").lower().replace("_", " ")
         except OSError:
             reason = "broken off by the client"
+        if shut is not None:
+            await self._failed(shut_failure(shut, proxied=False), "http", shut.notes)
+            return None
         text = f"{reason}; a client that pins certificates needs `tls: passthrough` for {self._host.name}"
         await self._failed(Failure("tls-handshake", text, status=None), "http")
         return None

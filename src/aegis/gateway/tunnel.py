@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from aegis.gateway.base import ByteStream
+from aegis.gateway.base import ByteStream, is_slow
 from aegis.gateway.failures import Failure
 from aegis.gateway.streams import READ_BYTES
 
@@ -66,7 +66,7 @@ class Relay:
                 kind = "client-gone" if side == "client" else "upstream-reset"
                 raise Failure(kind, f"the {side} reset the connection", status=None) from error
             try:
-                async with asyncio.timeout(self._write_s):
+                async with asyncio.timeout(None if is_slow(sink) else self._write_s):
                     if not data:
                         if side == "upstream" and (rest := self._last_words()):
                             await sink.write(rest)
@@ -93,3 +93,27 @@ class Relay:
                 raise Failure("idle", "nothing moved for too long", status=None) from None
             self._moved = loop.time()
             return data
+
+
+class Counted:
+    """A client's stream whose written bytes are told to `record`."""
+
+    def __init__(self, inner: ByteStream, record: Callable[[bytes], object]) -> None:
+        self._inner = inner
+        self._record = record
+
+    async def read(self, max_bytes: int) -> bytes:
+        return await self._inner.read(max_bytes)
+
+    async def write(self, data: bytes) -> None:
+        self._record(data)
+        await self._inner.write(data)
+
+    async def write_eof(self) -> None:
+        await self._inner.write_eof()
+
+    async def close(self) -> None:
+        await self._inner.close()
+
+    async def abort(self) -> None:
+        await self._inner.abort()

@@ -7,20 +7,25 @@ are by `MAX_CONNECTIONS`; a frame that the protocol does not allow raises WireEr
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from aegis.sandbox.guest import wire
-from aegis.sandbox.network import Connection, Destination, NetworkHandler, Refusal
+from aegis.sandbox.network import Connection, Destination, Gate, NetworkHandler, Refusal
 
 MAX_CONNECTIONS = 2048
 MAX_REFUSALS = 1024
 """Different ones of which the handler is told."""
 HANDLER_GRACE_S = 30.0
 """How long handlers may take to end when they are cancelled; then they are left to themselves."""
+MAX_LET_IN = 4096
+"""Connections that may still come of those that the gate has let in."""
 NAME_BYTES = 253
 _PIECE = 32768
+_LOOKUPS = {"nxdomain": wire.NO_SUCH_NAME, "servfail": wire.SERVER_FAILURE, "timeout": wire.SILENCE}
 _KINDS = frozenset({wire.OPEN, wire.DATA, wire.END, wire.GRANT, wire.CLOSE})
 
 Send = Callable[[bytes], None]
@@ -134,7 +139,9 @@ class Connections:
         self._tasks: set[asyncio.Task[None]] = set()
         self._refusals: set[Refusal] = set()
         self._turn = asyncio.Lock()
+        self._let_in: OrderedDict[int, Destination] = OrderedDict()
         self.handler: NetworkHandler | None = None
+        self.gate: Gate | None = None
 
     def __len__(self) -> int:
         """How many are being served."""
@@ -159,7 +166,10 @@ class Connections:
         if message.get("op") == "refused":
             self._refused(_refusal(message))
             return
-        destination = _destination(message)
+        if message.get("op") in ("lookup", "opening"):
+            self._send(wire.encode(wire.CLOSE, stream, self._answer(stream, message)))
+            return
+        destination = self._if_let_in(_destination(message), message.get("asked"))
         # Tasks, not streams: a machine that ends its connections has not ended their handlers yet.
         if self.handler is None or len(self._tasks) >= MAX_CONNECTIONS:
             self._send(wire.encode(wire.CLOSE, stream, wire.RESET))
@@ -168,6 +178,33 @@ class Connections:
         task = asyncio.create_task(self._serve(self.handler, stream, connection, destination))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _answer(self, stream: int, question: dict[str, Any]) -> bytes:
+        """What the machine is told. One that has no gate should not have asked."""
+        lookup = question["op"] == "lookup"
+        destination = None if lookup else _destination({**question, "op": "connect"})
+        if self.gate is None:
+            return wire.GO_ON
+        try:
+            if destination is None:
+                answer = self.gate.lookup((_text(question.get("name")) or "").lower())
+                return _LOOKUPS.get(answer, wire.GO_ON)
+            if not self.gate.opening(destination):
+                return wire.REFUSED
+        except Exception as error:
+            report_trouble(error)
+            return wire.GO_ON
+        self._let_in[stream] = destination
+        if len(self._let_in) > MAX_LET_IN:
+            self._let_in.popitem(last=False)
+        return wire.GO_ON
+
+    def _if_let_in(self, destination: Destination, question: Any) -> Destination:
+        """Marked, if this is the connection that the machine has asked about under this number."""
+        if isinstance(question, int) and self._let_in.get(question) == destination:
+            del self._let_in[question]
+            return replace(destination, let_in=True)
+        return destination
 
     def _refused(self, refusal: Refusal) -> None:
         if self.handler is None or refusal in self._refusals or len(self._refusals) >= MAX_REFUSALS:
@@ -195,7 +232,7 @@ class Connections:
 
     def end(self) -> None:
         """The machine is gone: end every handler."""
-        self.handler = None
+        self.handler = self.gate = None
         for connection in self._live.values():
             connection.lost()
         self._live.clear()

@@ -16,7 +16,7 @@ from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, 
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.connections import Connections
 from aegis.sandbox.guest import wire
-from aegis.sandbox.network import NetworkHandler
+from aegis.sandbox.network import Gate, NetworkHandler
 
 EXPLAIN_TIMEOUT_S = 5.0
 MAX_UNSENT_BYTES = 1 << 20
@@ -257,7 +257,7 @@ class Mux:
         self._opening: set[asyncio.Task[MuxProcess]] = set()
         self.connections = Connections(self.send_raw, self.drain)
         """What the workload opens."""
-        self._awaited: tuple[object, NetworkHandler | None] | None = None
+        self._awaited: tuple[object, NetworkHandler | None, Gate | None] | None = None
         self.explain: Callable[[], Awaitable[Exception]] | None = None
         """Asked why the machine is gone when its connection ends."""
 
@@ -271,18 +271,21 @@ class Mux:
         """Wait for the machine's first frame."""
         await asyncio.shield(self._hello)
 
-    async def init(self, message: dict[str, Any], handler: NetworkHandler | None = None) -> None:
+    async def init(
+        self, message: dict[str, Any], handler: NetworkHandler | None = None, gate: Gate | None = None
+    ) -> None:
         """Give the machine its identity; returns when it has acknowledged this very one.
 
         From its acknowledgement on `handler` serves its connections; until then, and without one, they are reset.
+        What it asks is answered by `gate`.
         """
         if self._ready.done():  # a pooled machine is given an identity a second time, when a trial takes it
             self.check()
             self._ready = asyncio.get_running_loop().create_future()
             self._ready.add_done_callback(_retrieve)
         self._asked_ready = True
-        self.connections.handler = None
-        self._awaited = message["nonce"], handler
+        self.connections.handler = self.connections.gate = None
+        self._awaited = message["nonce"], handler, gate
         self.send_json(wire.INIT, 0, message)
         nonce = await asyncio.shield(self._ready)
         if nonce != message["nonce"]:
@@ -341,7 +344,7 @@ class Mux:
             nonce = str(wire.decode_json(payload).get("nonce"))
             if self._awaited is not None and nonce == self._awaited[0]:
                 # Here, not when `init` goes on: a connection may stand right behind this frame.
-                self.connections.handler = self._awaited[1]
+                _, self.connections.handler, self.connections.gate = self._awaited
             self._ready.set_result(nonce)
         elif kind == wire.DOWN:
             reason = shown(wire.decode_json(payload).get("reason"))[:200]

@@ -18,6 +18,8 @@ class Destination:
     name: str | None = None
     address: str | None = None
     port: int = 0
+    let_in: bool = False
+    """Whether the trial's `Gate` was asked about it and let it come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,22 @@ class NetworkHandler(Protocol):
         """Told of each refused conversation once."""
 
 
+Question = Literal["lookup", "opening"]
+LookupAnswer = Literal["", "nxdomain", "servfail", "timeout"]
+"""How a lookup ends: with an address, with one of two failures, or with silence."""
+
+
+class Gate(Protocol):
+    """Asked by a machine before its workload sees anything of a lookup or of a connection that goes past the proxy:
+    only so can a name not resolve, and `connect()` fail. Raises nothing, and answers at once."""
+
+    def lookup(self, name: str) -> LookupAnswer:
+        """Of a program that looks up a name; once, however often its resolver asks."""
+
+    def opening(self, destination: Destination) -> bool:
+        """Whether a connection comes about; otherwise it is refused, as where nothing listens."""
+
+
 @dataclass(frozen=True, slots=True)
 class NetworkAccess:
     """What one trial's sandbox is connected to; given to `Driver.start`."""
@@ -71,6 +89,9 @@ class NetworkAccess:
     """Literal IPv4 addresses with ports at which the machine listens."""
     ca_pem: str | None = None
     """Certificate (PEM) of the authority that the sandbox's clients shall trust, besides those of its image."""
+    gate: Gate | None = None
+    """Asked about what `asks` names. A driver whose programs use nothing but the proxy never asks."""
+    asks: tuple[Question, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,3 +104,5 @@ class NetworkPaths:
     """Path, as seen from inside, of the run's authority alone (PEM). None when there is none."""
     ca_bundle: str | None
     """Path of all trusted authorities, the run's included (PEM)."""
+    direct: bool = False
+    """Whether clients that use no proxy reach the handler too."""

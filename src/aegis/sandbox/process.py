@@ -147,7 +147,7 @@ class ProcessSandbox(RemoteSandbox):
         env: Mapping[str, str],
         live: set[ProcessSandbox],
     ) -> None:
-        self.env = {**_host_env(), "HOME": str(root / "workspace"), "PWD": str(root / "workspace"), **env}
+        self.env = {**_host_env(root), "HOME": str(root / "workspace"), "PWD": str(root / "workspace"), **env}
         super().__init__(mux, _info(0.0), self.env)
         self._server = server
         self._root = root
@@ -159,6 +159,10 @@ class ProcessSandbox(RemoteSandbox):
         """Open the proxy port, and write the authority below the trial's folder. Raises SandboxStartError."""
         self._proxy = ProxyPort(access.handler)
         await self._proxy.open()
+        # For programs that are started without the variables, as clients of MCP start their servers.
+        await asyncio.to_thread(
+            _write_all, {self._root / "etc/environment": f"http_proxy={self._proxy.url}\n".encode()}
+        )
         authority = bundle = None
         if access.ca_pem is not None:
             authority, bundle = self._root / AUTHORITY[1:], self._root / BUNDLE[1:]
@@ -189,9 +193,9 @@ def _write_all(files: Mapping[Path, bytes]) -> None:
         path.write_bytes(content)
 
 
-def _host_env() -> dict[str, str]:
-    """PATH of this host, so that the user's own interpreters are found."""
-    return {"PATH": os.environ.get("PATH", os.defpath)}
+def _host_env(root: Path) -> dict[str, str]:
+    """PATH of this host, so that the user's own interpreters are found, behind the programs that the suite brings."""
+    return {"PATH": f"{root / 'usr/local/bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
 __all__ = ["ProcessDriver", "SandboxError"]

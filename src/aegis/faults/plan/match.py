@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import base64
+import json
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Any
 
 from aegis.faults import jsonpath
@@ -52,7 +52,7 @@ def compile_match(match: FaultMatch, placeholders: Mapping[str, str]) -> Test:
     if match.call == "tool":
         tests.append(lambda seen: tool_of(seen.json) is not None)
     if match.tool:
-        tests.append(lambda seen: any(glob(name, tool_of(seen.json) or "\0") for name in match.tool))
+        tests.append(lambda seen: _calls(tool_of(seen.json), match.tool))
     for path, wanted in match.body.items():
         tests.append(_body(path, wanted))
     return lambda seen: all(test(seen) for test in tests)
@@ -67,13 +67,34 @@ def tool_of(body: Any) -> str | None:
     return name if isinstance(name, str) else None
 
 
+def _calls(tool: str | None, patterns: tuple[str, ...]) -> bool:
+    # What calls no tool is not matched by `*` either.
+    return tool is not None and any(glob(pattern, tool) for pattern in patterns)
+
+
 def _credential(name: str, placeholders: Mapping[str, str]) -> Test:
     if name == "none":
         return lambda seen: seen.credential is None
     if name == "any":
         return lambda seen: seen.credential is not None
     placeholder = placeholders.get(name, "\0").encode()
-    return lambda seen: any(placeholder in value for _, value in seen.request.headers)
+    return lambda seen: (
+        any(_holds(value, placeholder) for _, value in seen.request.headers)
+        or placeholder in seen.request.target.encode()
+    )
+
+
+def _holds(value: bytes, placeholder: bytes) -> bool:
+    """Whether a header holds it, also inside Basic credentials."""
+    if placeholder in value:
+        return True
+    scheme, _, encoded = value.partition(b" ")
+    if scheme.lower() != b"basic":
+        return False
+    try:
+        return placeholder in base64.b64decode(encoded)
+    except ValueError:
+        return False
 
 
 def _body(path: str, wanted: Any) -> Test:
@@ -90,14 +111,21 @@ def _same(found: Any, wanted: Any) -> bool:
 
 
 def glob(pattern: str, text: str) -> bool:
-    """`*` stands for any characters, also none, also `/`; everything else for itself."""
-    return pattern == text or ("*" in pattern and _compiled(pattern).fullmatch(text) is not None)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    # Several stars in a row are one: `.*.*.*` would take its time over a long path.
-    return re.compile(".*".join(re.escape(part) for part in re.split(r"\*+", pattern)), re.S)
+    """`*` stands for any characters, also none, also `/`; everything else for itself. No backtracking: what an agent
+    sends cannot make it slow."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return pattern == text
+    *middle, last = rest
+    at, end = len(first), len(text) - len(last)
+    if at > end or not (text.startswith(first) and text.endswith(last)):
+        return False
+    for part in middle:
+        at = text.find(part, at, end)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
 
 
 def describe(match: FaultMatch) -> str:
@@ -111,7 +139,7 @@ def describe(match: FaultMatch) -> str:
         words.append(f"{match.call} calls")
     if match.tool:
         words.append(f"tool {'|'.join(match.tool)}")
-    words += [f"{path}={value!r}" for path, value in match.body.items()]
+    words += [f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in match.body.items()]
     if match.credential is not None:
         words.append(f"credential {match.credential}")
     return ", ".join(words) or "everything"

@@ -63,8 +63,12 @@ _PROFILE = Section(
 
 def names(folder: FilePath | None = None) -> list[str]:
     """Every profile that there is, the user's included, sorted."""
-    own = {path.stem for path in _own_files(folder)} if folder is not None else set()
-    return sorted({*own, *_built_in()})
+    return sorted({*own_names(folder), *_built_in()})
+
+
+def own_names(folder: FilePath | None) -> list[str]:
+    """The user's."""
+    return [] if folder is None else [path.stem for path in _own_files(folder)]
 
 
 def load(name: str, folder: FilePath | None = None) -> Profile:

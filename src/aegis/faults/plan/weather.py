@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from ipaddress import ip_address
+from typing import Literal
 
 from aegis.faults import registry
-from aegis.faults.base import Fault, Hit, Seen, Stage, TrialKey
+from aegis.faults.base import Fault, Hit, Moment, Seen, Stage, TrialKey
 from aegis.faults.plan import match as matching
 from aegis.faults.plan import when
 from aegis.gateway import codings
@@ -21,12 +26,15 @@ from aegis.gateway.base import (
     ResponsePlan,
     Shut,
 )
+from aegis.gateway.failures import Cut, Failure
 from aegis.suite.model import FaultRule
 from aegis.trace.faults import FaultReport
 
 MAX_BODY_BYTES = 1024 * 1024
 """Of a request, to be looked at by rules that ask for its content."""
 MAX_WITHHELD_BYTES = 64 * 1024
+MAX_HITS = 1000
+"""Told of one rule by their numbers."""
 _ORDER: tuple[Stage, ...] = ("time", "body", "answer")
 
 
@@ -41,10 +49,19 @@ class _Active:
     permanent: bool
     on_requests: bool
     matched: int = 0
-    fired: int = 0
+    hits: list[int] = field(default_factory=list)
+    """Numbers of the matches that it hit."""
     displaced: int = 0
     ended: bool = False
     routes: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def fired(self) -> int:
+        return len(self.hits)
+
+    def hit_last(self) -> None:
+        """The match that was counted last is a hit."""
+        self.hits.append(self.matched)
 
     def next_match(self, route: str) -> int:
         """Count a match; its number on this route."""
@@ -64,6 +81,7 @@ class _Active:
             where=matching.describe(self.rule.match),
             matched=self.matched,
             fired=self.fired,
+            hits=tuple(self.hits[:MAX_HITS]),
             displaced=self.displaced,
             permanent=self.permanent,
             require_fired=self.rule.require_fired,
@@ -90,7 +108,7 @@ class Weather(Interceptor):
         self._key = key
         self._now = now
         self._started = False
-        self._active = [_activate(rule, placeholders or {}, now) for rule in rules]
+        self._active = [_activate(rule, key, placeholders or {}, now) for rule in rules]
         self._requests = [item for item in self._active if item.on_requests]
         self._connects = [item for item in self._active if item.fault.stage == "connect"]
         self._tunnels = [
@@ -100,11 +118,12 @@ class Weather(Interceptor):
             and item.fault.stage != "connect"
             and not matching.is_of_requests(item.rule.match)
         ]
+        self._ending_rules = [item for item in self._active if item.ends is not None]
         self._looks_inside = any(
-            matching.needs_body(item.rule.match)
-            or item.fault.needs_body
-            or (item.rule.until_match is not None and matching.needs_body(item.rule.until_match))
-            for item in self._requests
+            matching.needs_body(item.rule.match) or item.fault.needs_body for item in self._requests
+        ) or any(
+            item.rule.until_match is not None and matching.needs_body(item.rule.until_match)
+            for item in self._ending_rules
         )
 
     def use_clock(self, now: Callable[[], float]) -> None:
@@ -118,70 +137,138 @@ class Weather(Interceptor):
         self._started = True
 
     @property
-    def shuts(self) -> bool:
-        """Whether connections themselves may fail: a client is then better off without a proxy between."""
-        return bool(self._connects)
+    def shuts(self) -> tuple[Literal["lookup", "opening"], ...]:
+        """What may fail before there is a connection. A client sees that only if no proxy is between."""
+        moments = {item.fault.moment for item in self._connects}
+        return tuple(moment for moment in ("lookup", "opening") if moment in moments)
 
     def reports(self) -> tuple[FaultReport, ...]:
         return tuple(item.report() for item in self._active)
 
     # -- connections -----------------------------------------------------------------------------------------------
 
-    def connecting(self, host: str, port: int) -> Shut | None:
+    def resolving(self, host: str) -> Shut | None:
+        return self._shut(("lookup",), host, None, host)
+
+    def connecting(self, host: str, port: int, *, proxied: bool) -> Shut | None:
+        moments: tuple[Moment, ...] = ("opening",)
+        if proxied and not is_address(host):
+            moments = ("lookup", "opening")
+        return self._shut(moments, host, port, f"{host}:{port}")
+
+    def handshaking(self, host: str, port: int, *, opened: bool) -> Shut | None:
+        return self._shut(("handshake",), host, port, f"{host}:{port}", certificate=opened)
+
+    def _shut(
+        self,
+        moments: tuple[Moment, ...],
+        host: str,
+        port: int | None,
+        route: str,
+        *,
+        certificate: bool = True,
+    ) -> Shut | None:
+        """The first failure of these moments. A lookup (`port` None) is of a name and of no port, whichever a rule
+        names. Without a `certificate` of ours nothing can be wrong with it."""
         if not self._started:
             return None
-        route, found = f"{host}:{port}", None
+        found: Shut | None = None
         for item in self._connects:
+            if item.fault.moment not in moments:
+                continue
             hit = self._hit_place(item, host, port, route)
-            if hit is None:
+            shut = None if hit is None else item.fault.shut(hit)
+            if shut is None or (shut.needs_certificate and not certificate):
                 continue
             if found is not None:
                 item.displaced += 1
-            elif (found := item.fault.shut(hit)) is not None:
-                item.fired += 1
-                found.notes.faults.append(item.rule.id)
+                continue
+            found = shut
+            item.hit_last()
+            found.notes.faults.append(item.rule.id)
         return found
 
     def tunnel(self, host: str, port: int, client: ByteStream, notes: Notes) -> ByteStream:
-        if self._started:
-            for item in self._tunnels:
-                hit = self._hit_place(item, host, port, f"{host}:{port}")
-                if hit is not None:
-                    item.fired += 1
-                    notes.faults.append(item.rule.id)
-                    client = item.fault.tunnel(hit, client)
+        for item, hit in self._take_tunnel(host, port, notes):
+            client = item.fault.tunnel(hit, client)
         return client
 
-    def _hit_place(self, item: _Active, host: str, port: int, route: str) -> Hit | None:
-        if not matching.covers_place(item.rule.match, host, port):
+    def decide_tunnel(self, host: str, port: int) -> tuple[str, ...]:
+        """The rules that hit a connection which is carried unread, as `tunnel` decides it."""
+        return tuple(item.rule.id for item, _ in self._take_tunnel(host, port, Notes()))
+
+    def _take_tunnel(self, host: str, port: int, notes: Notes) -> list[tuple[_Active, Hit]]:
+        taken: list[tuple[_Active, Hit]] = []
+        for item in self._tunnels if self._started else ():
+            hit = self._hit_place(item, host, port, f"{host}:{port}", notes)
+            if hit is not None:
+                item.hit_last()
+                notes.faults.append(item.rule.id)
+                taken.append((item, hit))
+        return taken
+
+    def _hit_place(
+        self, item: _Active, host: str, port: int | None, route: str, notes: Notes | None = None
+    ) -> Hit | None:
+        match = item.rule.match
+        covered = (
+            matching.covers_host(match, host) if port is None else matching.covers_place(match, host, port)
+        )
+        if not covered:
             return None
         at_s = self._now()
         nth = item.next_match(route)
-        return self._hit(item, route, nth, at_s) if item.picks(self._key, route, nth, at_s) else None
+        picked = item.picks(self._key, route, nth, at_s)
+        return self._hit(item, route, nth, at_s, notes or Notes()) if picked else None
 
-    def _hit(self, item: _Active, route: str, nth: int, at_s: float) -> Hit:
-        return Hit(item.rule.id, route, item.matched, nth, at_s, self._key, item.permanent)
+    def _hit(self, item: _Active, route: str, nth: int, at_s: float, notes: Notes) -> Hit:
+        number = item.matched
+
+        def spare() -> None:
+            item.hits.remove(number)
+            notes.faults.remove(item.rule.id)
+
+        return Hit(item.rule.id, route, item.matched, nth, at_s, self._key, item.permanent, spare)
 
     # -- exchanges -------------------------------------------------------------------------------------------------
 
     async def intercept(self, request: Request, forward: Forward) -> ResponsePlan:
-        if not self._started or not self._requests:
+        if not self._started or not (self._requests or self._ending_rules):
             return await forward(request)
         seen = Seen(request, None, None, self._now())
         if self._looks_inside:
             seen = await _look_inside(seen)
-        taken = self._take(seen)
-        call = self._ending(seen, forward)
+        return await self._through(self._take(seen), seen, forward)(seen.request)
+
+    async def decide(self, seen: Seen, forward: Forward) -> tuple[str, ...]:
+        """The rules that hit a request, as `intercept` decides it, in the order in which they take it. It takes no
+        time, and nobody gets the answer; `forward` gives what upstream answers, to be bent or learned from."""
+        quick = [pair for pair in self._take(seen) if pair[0].fault.group != "time"]
+        with contextlib.suppress(Failure, Cut):
+            plan = await self._through(quick, seen, forward)(seen.request)
+            async for _ in plan.body:
+                pass
+        return tuple(seen.request.notes.faults)
+
+    def _through(self, taken: Sequence[tuple[_Active, Hit]], seen: Seen, forward: Forward) -> Forward:
+        """Upstream behind the faults that have taken the exchange."""
+        call = self._learning(seen, forward)
         for item, hit in reversed(taken):
             if item.fault.stage == "answer":
                 call = _answering(item.fault, hit, seen, call)
-        for item in self._requests:
-            if item.fault.watches(seen):
-                call = _observing(item.fault, seen, call)
         for item, hit in reversed(taken):
             if item.fault.stage != "answer":
                 call = _applying(item.fault, hit, seen, call)
-        return await call(seen.request)
+        return call
+
+    def _learning(self, seen: Seen, forward: Forward) -> Forward:
+        """Forward, and let learn from the answer who wants to. Next to upstream: what another fault answers instead is
+        nothing to learn from."""
+        call = self._ending(seen, forward)
+        for item in self._requests:
+            if item.fault.watches(seen):
+                call = _observing(item.fault, seen, call)
+        return call
 
     def _take(self, seen: Seen) -> list[tuple[_Active, Hit]]:
         """Which rules hit this exchange, those that act next to the client first."""
@@ -189,28 +276,27 @@ class Weather(Interceptor):
         route = f"{request.method} {request.host}{seen.path}"
         taken: dict[str, tuple[_Active, Hit]] = {}
         for item in self._requests:
-            if not item.test(seen):
+            if request.layer == "mcp" and "mcp" not in item.fault.layers:
+                continue
+            if not item.test(seen) or item.fault.leaves_out(seen):
                 continue
             nth = item.next_match(route)
-            forced = item.fault.wants(seen)
-            if not forced and not item.picks(self._key, route, nth, seen.at_s):
+            if not item.fault.takes(seen, item.picks(self._key, route, nth, seen.at_s)):
                 continue
             # Any number of faults may take time; what is answered, and how it is bent, is one fault's business.
             slot = item.rule.id if item.fault.stage == "time" else item.fault.stage
             if slot in taken:
                 item.displaced += 1
                 continue
-            taken[slot] = item, self._hit(item, route, nth, seen.at_s)
+            taken[slot] = item, self._hit(item, route, nth, seen.at_s, request.notes)
         for item, _ in taken.values():
-            item.fired += 1
+            item.hit_last()
             request.notes.faults.append(item.rule.id)
         return sorted(taken.values(), key=lambda pair: _ORDER.index(pair[0].fault.stage))
 
     def _ending(self, seen: Seen, forward: Forward) -> Forward:
         """Forward, and look whether the answer is what a rule's `until` waits for."""
-        ending = [
-            item for item in self._requests if item.ends is not None and not item.ended and item.ends(seen)
-        ]
+        ending = [item for item in self._ending_rules if not item.ended and item.ends and item.ends(seen)]
         if not ending:
             return forward
 
@@ -224,16 +310,29 @@ class Weather(Interceptor):
         return call
 
 
-def _activate(rule: FaultRule, placeholders: Mapping[str, str], now: Callable[[], float]) -> _Active:
+def is_address(host: str) -> bool:
+    """Whether it needs no lookup."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _activate(
+    rule: FaultRule, key: TrialKey, placeholders: Mapping[str, str], now: Callable[[], float]
+) -> _Active:
     kind = registry.get(rule.inject)
     fault = kind(kind.read(rule.params))
     fault.now = now
+    fault.draw = partial(key.draw, rule.id)
+    fault.covers_host = partial(matching.covers_host, rule.match)
     return _Active(
         rule=rule,
         fault=fault,
         test=matching.compile_match(rule.match, placeholders),
         ends=None if rule.until_match is None else matching.compile_match(rule.until_match, placeholders),
-        permanent=when.is_permanent(rule),
+        permanent=when.is_permanent(rule) and fault.recurs,
         on_requests=fault.stage != "connect" and bool(fault.layers & {"http", "mcp"}),
     )
 
@@ -252,14 +351,21 @@ def _answering(fault: Fault, hit: Hit, seen: Seen, inner: Forward) -> Forward:
         return _applying(fault, hit, seen, inner)
 
     async def call(request: Request) -> ResponsePlan:
-        asked: list[ResponsePlan] = []
+        asked: list[_Kept] = []
 
         async def once(request: Request) -> ResponsePlan:
-            plan = await inner(request)
-            asked.append(plan)
-            return plan
+            asked.append(kept := _Kept())
+            return kept.reading(await inner(request))
 
-        plan = await fault.apply(hit, replace(seen, request=request), once)
+        try:
+            plan = await fault.apply(hit, replace(seen, request=request), once)
+        except (Failure, Cut):
+            request.notes.withheld = asked[-1].content() if asked else await _withheld(request, inner)
+            raise
+        except asyncio.CancelledError:
+            # The client has not waited for an answer that upstream has given.
+            request.notes.withheld = asked[-1].content() if asked else None
+            raise
         if not asked:
             request.notes.withheld = await _withheld(request, inner)
         return plan
@@ -267,10 +373,32 @@ def _answering(fault: Fault, hit: Hit, seen: Seen, inner: Forward) -> Forward:
     return call
 
 
+class _Kept:
+    """What was read of a response by a fault that then gives nothing of it to the client."""
+
+    def __init__(self) -> None:
+        self._plan: ResponsePlan | None = None
+        self._kept = bytearray()
+
+    def reading(self, plan: ResponsePlan) -> ResponsePlan:
+        self._plan = plan
+        plan.body = self._pieces(plan.body)
+        return plan
+
+    async def _pieces(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for piece in body:
+            self._kept += piece[: MAX_WITHHELD_BYTES - len(self._kept)]
+            yield piece
+
+    def content(self) -> bytes | None:
+        """Its content codings removed; None when upstream has not answered with success."""
+        if self._plan is None or not 200 <= self._plan.status < 300:
+            return None
+        return _decoded(self._plan, bytes(self._kept))
+
+
 async def _withheld(request: Request, inner: Forward) -> bytes | None:
     """The body of what upstream answers with success; None when it doesn't."""
-    from aegis.gateway.failures import Cut, Failure
-
     try:
         plan = await inner(request)
     except (Failure, Cut):
@@ -287,8 +415,12 @@ async def _withheld(request: Request, inner: Forward) -> bytes | None:
         return None
     finally:
         await plan.release()
+    return _decoded(plan, bytes(kept))
+
+
+def _decoded(plan: ResponsePlan, kept: bytes) -> bytes | None:
     coding = next((value for name, value in plan.headers if name.lower() == b"content-encoding"), b"")
-    return codings.decode(bytes(kept), coding.decode("latin-1") or None, MAX_WITHHELD_BYTES)
+    return codings.decode(kept, coding.decode("latin-1") or None, MAX_WITHHELD_BYTES)
 
 
 class _Loaded:

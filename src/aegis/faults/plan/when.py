@@ -61,9 +61,9 @@ def describe(rule: FaultRule) -> str:
     if rule.after_s is not None:
         words.append(f"after {rule.after_s:g} s")
     if rule.probability is not None:
-        words.append(f"in {rule.probability:.0%} of the matches")
+        words.append(f"in {rule.probability * 100:.3g} % of the matches")
     if rule.until_hits is not None:
-        words.append(f"{rule.until_hits} times at most")
+        words.append(f"{'once' if rule.until_hits == 1 else f'{rule.until_hits} times'} at most")
     if rule.until_s is not None:
         words.append(f"until {rule.until_s:g} s")
     if rule.until_match is not None:

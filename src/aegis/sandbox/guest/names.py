@@ -8,6 +8,7 @@ While the machine has no network, names are refused: a resolver then says at onc
 from __future__ import annotations
 
 import struct
+from typing import NamedTuple
 
 FIRST = (198 << 24) | (18 << 16)  # 198.18.0.0/15 is set aside for benchmarks (RFC 2544) and is routed nowhere
 SIZE = 1 << 17
@@ -15,8 +16,17 @@ MAX_NAMES = 1024
 TTL_S = 60
 
 HEADER = struct.Struct(">HHHHHH")
-TYPE_A, CLASS_IN = 1, 1
-REFUSED, FORMAT_ERROR, NOT_IMPLEMENTED, NAME_ERROR = 5, 1, 4, 3
+TYPE_A, TYPE_AAAA, CLASS_IN = 1, 28, 1
+REFUSED, FORMAT_ERROR, SERVER_FAILURE, NOT_IMPLEMENTED, NAME_ERROR = 5, 1, 2, 4, 3
+REVERSE = (".in-addr.arpa", ".ip6.arpa")
+
+
+class Question(NamedTuple):
+    """A proper one about the addresses of a name."""
+
+    name: str
+    kind: int
+    ident: int
 
 
 class Names:
@@ -51,6 +61,27 @@ class Names:
     def name(self, address: str) -> str | None:
         return self._names.get(address)
 
+    def question(self, query: bytes) -> Question | None:
+        """What a query asks, when it asks for a name's addresses and the name is not one of the machine's own."""
+        if len(query) < HEADER.size or self.shut:
+            return None
+        ident, flags, questions, *_ = HEADER.unpack_from(query)
+        try:
+            name, end = _read_name(query, HEADER.size)
+            kind, family = struct.unpack_from(">HH", query, end)
+        except (ValueError, struct.error, IndexError):
+            return None
+        usual = not flags & 0xF800 and questions == 1 and family == CLASS_IN and kind in (TYPE_A, TYPE_AAAA)
+        if not usual or not name or name in self.own or name.endswith(REVERSE):
+            return None
+        return Question(name, kind, ident)
+
+    def failure(self, query: bytes, code: int) -> bytes:
+        """The response that a query (one with a `question`) failed."""
+        ident, flags, *_ = HEADER.unpack_from(query)
+        _, end = _read_name(query, HEADER.size)
+        return _response(ident, flags, code, query[HEADER.size : end + 4])
+
     def answer(self, query: bytes) -> tuple[bytes | None, str | None]:
         """The response to a query, None for what deserves none; and the address in it, if there is one."""
         if len(query) < HEADER.size:
@@ -68,7 +99,7 @@ class Names:
         except (ValueError, struct.error, IndexError):
             return _response(ident, flags, FORMAT_ERROR), None
         question = query[HEADER.size : end + 4]
-        if name.endswith((".in-addr.arpa", ".ip6.arpa")):
+        if name.endswith(REVERSE):
             return _response(ident, flags, NAME_ERROR, question), None
         if self.shut and name not in self.own:
             return _response(ident, flags, REFUSED, question), None

@@ -6,12 +6,12 @@ the kernel itself: a reset to the first packet of TCP, "port unreachable" to UDP
 
 from __future__ import annotations
 
-import ctypes
 import socket
 import struct
 
+from .filters import BYTE, BYTE_AT_X, HEADER_TO_X, IF, IF_BIT, MARK, OURS, RETURN, RIGHT, WORD, attach
+
 SNAP_BYTES = 192
-SO_ATTACH_FILTER = 26
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 ECHO, UNREACHABLE, PORT_UNREACHABLE = 8, 3, 3
@@ -22,34 +22,35 @@ HEADER6_BYTES = 40
 Attempt = tuple[str, int, str]
 """address, port, `tcp`|`udp`|`icmp`"""
 
-# Classic BPF (bpf(4)) on packets that begin with the IP header: (label, code, value, label if true, label if false).
-# Only what may tell of a refusal wakes the server; the machine's other traffic on loopback may be large.
-_BYTE, _BYTE_AT_X, _HEADER_TO_X, _RIGHT, _IF, _IF_BIT, _RETURN = 0x30, 0x50, 0xB1, 0x74, 0x15, 0x45, 0x06
+# On packets that begin with the IP header. Only what may tell of a refusal wakes the server; the machine's other
+# traffic on loopback may be large. What the server itself refuses for the host is no news.
 _FILTER = (
-    ("", _BYTE, 0, "", ""),
-    ("", _RIGHT, 4, "", ""),
-    ("", _IF, 6, "ipv6", ""),
-    ("", _BYTE, 12, "", ""),
-    ("", _IF, 127, "drop", ""),  # from 127.0.0.0/8
-    ("", _HEADER_TO_X, 0, "", ""),
-    ("", _BYTE, 9, "", ""),
-    ("", _IF, TCP, "tcp", ""),
-    ("", _IF, ICMP, "icmp", "drop"),
-    ("tcp", _BYTE_AT_X, 13, "", ""),
-    ("", _IF_BIT, RST, "keep", "drop"),
-    ("icmp", _BYTE_AT_X, 0, "", ""),
-    ("", _IF, ECHO, "keep", ""),
-    ("", _IF, UNREACHABLE, "keep", "drop"),
-    ("ipv6", _BYTE, 6, "", ""),
-    ("", _IF, TCP, "tcp6", ""),
-    ("", _IF, ICMP6, "icmp6", "drop"),
-    ("tcp6", _BYTE, HEADER6_BYTES + 13, "", ""),
-    ("", _IF_BIT, RST, "keep", "drop"),
-    ("icmp6", _BYTE, HEADER6_BYTES, "", ""),
-    ("", _IF, ECHO6, "keep", ""),
-    ("", _IF, UNREACHABLE6, "keep", "drop"),
-    ("keep", _RETURN, SNAP_BYTES, "", ""),
-    ("drop", _RETURN, 0, "", ""),
+    ("", WORD, MARK, "", ""),
+    ("", IF, OURS, "drop", ""),
+    ("", BYTE, 0, "", ""),
+    ("", RIGHT, 4, "", ""),
+    ("", IF, 6, "ipv6", ""),
+    ("", BYTE, 12, "", ""),
+    ("", IF, 127, "drop", ""),  # from 127.0.0.0/8
+    ("", HEADER_TO_X, 0, "", ""),
+    ("", BYTE, 9, "", ""),
+    ("", IF, TCP, "tcp", ""),
+    ("", IF, ICMP, "icmp", "drop"),
+    ("tcp", BYTE_AT_X, 13, "", ""),
+    ("", IF_BIT, RST, "keep", "drop"),
+    ("icmp", BYTE_AT_X, 0, "", ""),
+    ("", IF, ECHO, "keep", ""),
+    ("", IF, UNREACHABLE, "keep", "drop"),
+    ("ipv6", BYTE, 6, "", ""),
+    ("", IF, TCP, "tcp6", ""),
+    ("", IF, ICMP6, "icmp6", "drop"),
+    ("tcp6", BYTE, HEADER6_BYTES + 13, "", ""),
+    ("", IF_BIT, RST, "keep", "drop"),
+    ("icmp6", BYTE, HEADER6_BYTES, "", ""),
+    ("", IF, ECHO6, "keep", ""),
+    ("", IF, UNREACHABLE6, "keep", "drop"),
+    ("keep", RETURN, SNAP_BYTES, "", ""),
+    ("drop", RETURN, 0, "", ""),
 )
 
 
@@ -57,21 +58,9 @@ def watcher(protocol: int) -> socket.socket:
     """A socket that receives packets on loopback which may tell of a refusal; `ETH_P_IP` or `ETH_P_IPV6`."""
     packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
     packets.setblocking(False)
-    code = _assembled()
-    buffer = ctypes.create_string_buffer(code)
-    program = struct.pack("HP", len(_FILTER), ctypes.addressof(buffer))
-    packets.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, program)
+    attach(packets, _FILTER)
     packets.bind(("lo", protocol))  # not before: without the filter it would get everything
     return packets
-
-
-def _assembled() -> bytes:
-    places = {label: number for number, (label, *_) in enumerate(_FILTER) if label}
-    steps = []
-    for number, (_, code, value, if_true, if_false) in enumerate(_FILTER):
-        jumps = [places[label] - number - 1 if label else 0 for label in (if_true, if_false)]
-        steps.append(struct.pack("HBBI", code, *jumps, value))
-    return b"".join(steps)
 
 
 def refused_attempt(packet: bytes) -> Attempt | None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from . import wire
 
 MAX_RELAYS = 640
+MAX_QUESTIONS = 1024
 READ_SIZE = 32768
 
 
@@ -47,6 +48,7 @@ class Relays:
     def __init__(self, pump: Pump) -> None:
         self._pump = pump
         self._relays: dict[int, _Relay] = {}
+        self._questions: dict[int, Callable[[bytes], None]] = {}
         self._next = wire.FIRST_CONNECTION
 
     def accept(self, connection: socket.socket, origin: dict[str, Any]) -> None:
@@ -67,8 +69,19 @@ class Relays:
         """Tell the host of a conversation that this machine refused. Such a stream is over with its first frame."""
         self._pump.send(wire.encode_json(wire.OPEN, self._number(), {"op": "refused", **refusal}))
 
+    def ask(self, question: dict[str, Any], answered: Callable[[bytes], None]) -> int | None:
+        """Ask the host, which answers by one of the payloads of `wire`. The number of the question; None when it cannot
+        be asked now."""
+        if len(self._questions) >= MAX_QUESTIONS or not self._pump.has_room():
+            return None
+        stream = self._number()
+        self._questions[stream] = answered
+        self._pump.send(wire.encode_json(wire.OPEN, stream, question))
+        return stream
+
     def reset(self) -> None:
         """Another host, or another trial: what began before is not its business."""
+        self._questions.clear()
         for relay in list(self._relays.values()):
             self._fail(relay)
 
@@ -81,6 +94,8 @@ class Relays:
         """A frame of the host for a stream of ours; one that has just ended is no error. Raises WireError."""
         relay = self._relays.get(stream)
         if relay is None:
+            if kind == wire.CLOSE and (answered := self._questions.pop(stream, None)) is not None:
+                answered(payload)
             return
         if kind == wire.DATA:
             relay.pending += payload

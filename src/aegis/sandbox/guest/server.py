@@ -91,7 +91,7 @@ class Server:
 
     def open_network(self) -> network.Network:
         """Take over all connections of a machine; a plain host's are its own. Raises OSError."""
-        self._network = network.Network(self, self._relays.accept, self._relays.report)
+        self._network = network.Network(self, self._relays.accept, self._relays.report, self._relays.ask)
         return self._network
 
     def serve(self) -> None:

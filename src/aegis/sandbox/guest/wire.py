@@ -13,7 +13,7 @@ from typing import Any
 Frame = tuple[int, int, bytes]
 """kind, stream, payload"""
 
-VERSION = 2
+VERSION = 3
 MAX_PAYLOAD = 65536
 WINDOW = 262144
 """Bytes that each side may send on one channel of a stream before it is granted more."""
@@ -32,7 +32,7 @@ FINAL_DRAIN = 65536
 HEADER = struct.Struct(">IBI")
 CREDIT = struct.Struct(">BI")
 
-HELLO = 0  # machine → host, stream 0: {"protocol": 2}
+HELLO = 0  # machine → host, stream 0: {"protocol": 3}
 INIT = 1  # host → machine, stream 0: identity of the fresh machine
 READY = 2  # machine → host, stream 0: {"nonce": …}
 DOWN = 3  # machine → host, stream 0: {"reason": …}: the machine is about to end
@@ -49,6 +49,10 @@ CLOSE = 13  # host: end the program and all that it started; machine: that is do
 
 RESET, FINISH = b"\x01", b"\x02"
 """Payloads of a connection's CLOSE: reset it at once; or deliver what was sent, end it, and drop what still arrives."""
+
+GO_ON, REFUSED, SERVER_FAILURE, NO_SUCH_NAME, SILENCE = b"\x00", b"\x01", b"\x02", b"\x03", b"\xff"
+"""Payloads of the CLOSE that answers a question of the machine's: what it asked about comes about; a connection is
+refused; a lookup is answered by one of two failures (their numbers are those of DNS), or not at all."""
 
 KINDS = frozenset(range(14))
 

@@ -80,7 +80,10 @@ class Machine:
         """
         message = fresh_identity() | (network_settings(network) if network is not None else {})
         try:
-            await self.mux.init(message, network.handler if network is not None else None)
+            if network is None:
+                await self.mux.init(message)
+            else:
+                await self.mux.init(message, network.handler, network.gate)
         except wire.WireError:
             raise SandboxStartError(
                 f"{len(network.addresses) if network else 0} allowed addresses are more than a machine can be told",
@@ -96,6 +99,8 @@ def network_settings(network: NetworkAccess) -> dict[str, Any]:
     """The parts of an INIT message for a trial that has a network."""
     addresses = [list(each) for each in network.addresses]
     message: dict[str, Any] = {"network": {"ports": list(network.ports), "addresses": addresses}}
+    if network.gate is not None and network.asks:
+        message["network"]["ask"] = list(network.asks)
     if network.ca_pem is not None:
         message["trust"] = trust_message(network.ca_pem)
     return message
@@ -105,7 +110,10 @@ def network_paths(network: NetworkAccess) -> NetworkPaths:
     """The same in every machine."""
     trusted = network.ca_pem is not None
     return NetworkPaths(
-        f"http://127.0.0.1:{PROXY_PORT}", AUTHORITY if trusted else None, BUNDLE if trusted else None
+        f"http://127.0.0.1:{PROXY_PORT}",
+        AUTHORITY if trusted else None,
+        BUNDLE if trusted else None,
+        direct=True,
     )
 
 
