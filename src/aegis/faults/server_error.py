@@ -63,6 +63,8 @@ class ServerError(Fault):
         self._again = 0
 
     def wants(self, seen: Seen) -> bool:
+        if not self._stored:
+            return False
         key = self._key(seen)
         return key is not None and key in self._stored
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from aegis.faults import jsonpath
@@ -13,6 +14,8 @@ from aegis.suite.model import FaultMatch
 from aegis.trace.modelrequests import asks_a_model
 
 Test = Callable[[Seen], bool]
+RequestPlace = tuple[str, int, str, str]
+"""Host, port, method, path without the query."""
 
 
 def needs_body(match: FaultMatch) -> bool:
@@ -34,19 +37,42 @@ def covers_host(match: FaultMatch, host: str) -> bool:
     return not match.host or any(glob(pattern, host) for pattern in match.host)
 
 
-def compile_match(match: FaultMatch, placeholders: Mapping[str, str]) -> Test:
-    """A test for all that the match asks for, the cheapest first. `placeholders`: secret → what the guest sends."""
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """A match, taken apart: what a request's place decides, which is the same for every request to that place, and what
+    each request decides anew."""
+
+    match: FaultMatch
+    tests: tuple[Test, ...]
+
+    def covers(self, place: RequestPlace) -> bool:
+        """Whether requests to this place can match."""
+        host, port, method, path = place
+        match = self.match
+        return (
+            match.port in (None, port)
+            and (not match.method or method in match.method)
+            and covers_host(match, host)
+            and (not match.path or any(glob(pattern, path) for pattern in match.path))
+            and (match.call != "model" or asks_a_model(method, path))
+        )
+
+    def decides(self, seen: Seen) -> bool:
+        """Whether a request to a place that is covered does match."""
+        return not self.tests or all(test(seen) for test in self.tests)
+
+    def __call__(self, seen: Seen) -> bool:
+        return self.covers(place_of(seen)) and self.decides(seen)
+
+
+def place_of(seen: Seen) -> RequestPlace:
+    request = seen.request
+    return request.host, request.port, request.method, seen.path
+
+
+def compile_match(match: FaultMatch, placeholders: Mapping[str, str]) -> Matcher:
+    """`placeholders`: secret → what the guest sends."""
     tests: list[Test] = []
-    if match.port is not None:
-        tests.append(lambda seen: seen.request.port == match.port)
-    if match.host:
-        tests.append(lambda seen: covers_host(match, seen.request.host))
-    if match.method:
-        tests.append(lambda seen: seen.request.method in match.method)
-    if match.path:
-        tests.append(lambda seen: any(glob(pattern, seen.path) for pattern in match.path))
-    if match.call == "model":
-        tests.append(lambda seen: asks_a_model(seen.request.method, seen.path))
     if match.credential is not None:
         tests.append(_credential(match.credential, placeholders))
     if match.call == "tool":
@@ -55,7 +81,7 @@ def compile_match(match: FaultMatch, placeholders: Mapping[str, str]) -> Test:
         tests.append(lambda seen: _calls(tool_of(seen.json), match.tool))
     for path, wanted in match.body.items():
         tests.append(_body(path, wanted))
-    return lambda seen: all(test(seen) for test in tests)
+    return Matcher(match, tuple(tests))
 
 
 def tool_of(body: Any) -> str | None:

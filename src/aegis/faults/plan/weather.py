@@ -33,6 +33,7 @@ from aegis.trace.faults import FaultReport
 MAX_BODY_BYTES = 1024 * 1024
 """Of a request, to be looked at by rules that ask for its content."""
 MAX_WITHHELD_BYTES = 64 * 1024
+MAX_PLACES = 4096
 MAX_HITS = 1000
 """Told of one rule by their numbers."""
 _ORDER: tuple[Stage, ...] = ("time", "body", "answer")
@@ -44,8 +45,8 @@ class _Active:
 
     rule: FaultRule
     fault: Fault
-    test: matching.Test
-    ends: matching.Test | None
+    test: matching.Matcher
+    ends: matching.Matcher | None
     permanent: bool
     on_requests: bool
     matched: int = 0
@@ -110,6 +111,8 @@ class Weather(Interceptor):
         self._started = False
         self._active = [_activate(rule, key, placeholders or {}, now) for rule in rules]
         self._requests = [item for item in self._active if item.on_requests]
+        self._watchers = [item for item in self._requests if type(item.fault).watches is not Fault.watches]
+        self._places: dict[matching.RequestPlace, tuple[_Active, ...]] = {}
         self._connects = [item for item in self._active if item.fault.stage == "connect"]
         self._tunnels = [
             item
@@ -265,7 +268,7 @@ class Weather(Interceptor):
         """Forward, and let learn from the answer who wants to. Next to upstream: what another fault answers instead is
         nothing to learn from."""
         call = self._ending(seen, forward)
-        for item in self._requests:
+        for item in self._watchers:
             if item.fault.watches(seen):
                 call = _observing(item.fault, seen, call)
         return call
@@ -275,10 +278,10 @@ class Weather(Interceptor):
         request = seen.request
         route = f"{request.method} {request.host}{seen.path}"
         taken: dict[str, tuple[_Active, Hit]] = {}
-        for item in self._requests:
+        for item in self._covering(seen):
             if request.layer == "mcp" and "mcp" not in item.fault.layers:
                 continue
-            if not item.test(seen) or item.fault.leaves_out(seen):
+            if not item.test.decides(seen) or item.fault.leaves_out(seen):
                 continue
             nth = item.next_match(route)
             if not item.fault.takes(seen, item.picks(self._key, route, nth, seen.at_s)):
@@ -293,6 +296,17 @@ class Weather(Interceptor):
             item.hit_last()
             request.notes.faults.append(item.rule.id)
         return sorted(taken.values(), key=lambda pair: _ORDER.index(pair[0].fault.stage))
+
+    def _covering(self, seen: Seen) -> tuple[_Active, ...]:
+        """The rules that can be about a request to this place, in their order: remembered, for agents talk to few."""
+        place = matching.place_of(seen)
+        found = self._places.get(place)
+        if found is None:
+            found = tuple(item for item in self._requests if item.test.covers(place))
+            if len(self._places) >= MAX_PLACES:
+                self._places.clear()
+            self._places[place] = found
+        return found
 
     def _ending(self, seen: Seen, forward: Forward) -> Forward:
         """Forward, and look whether the answer is what a rule's `until` waits for."""
