@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "gateway.failures",
         "gateway.heads",
     },
+    "stress": {"suite"},
     "llm": {"trace.prices"},
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base"},

@@ -67,6 +67,7 @@ def run(
     record: bool = False,
     replay: str | None = None,
     faults: str | Sequence[str] | None = None,
+    stress: str | Sequence[str] | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -84,7 +85,8 @@ def run(
     infrastructure error is repeated. `env` is added to the agent's environment. `vmm` and `require_kvm`
     restrict the choice of the virtual machine. `record` keeps every response whole; `replay` is the id of a run (or the
     beginning of one, or `latest`) that answers instead of the network: what it has not recorded is refused. `faults`:
-    names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any.
+    names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any. `stress`: names of transforms and sets
+    whose variants also run, in place of the suite's own `stress`; `none`: cases run as written only.
     `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
     collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.
     `progress` shows progress on standard error.
@@ -110,6 +112,7 @@ def run(
         record=record,
         replay=replay,
         faults=faults,
+        stress=stress,
         project=project,
         json_path=json_path,
         junit_path=junit_path,
@@ -138,6 +141,7 @@ async def arun(
     record: bool = False,
     replay: str | None = None,
     faults: str | Sequence[str] | None = None,
+    stress: str | Sequence[str] | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -168,6 +172,7 @@ async def arun(
         record=record,
         replay=replay,
         faults=names_of(faults),
+        stress=names_of(stress),
         project=project,
     )
     outputs = Outputs(json_path, junit_path, otlp)
@@ -239,6 +244,7 @@ def plan(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
     faults: str | Sequence[str] | None = None,
+    stress: str | Sequence[str] | None = None,
     project: str | Path | None = None,
 ) -> Plan:
     """What `run` with these arguments would do. Reads the project; writes and starts nothing. Raises like
@@ -252,6 +258,7 @@ def plan(
         timeout_s=timeout_s,
         env=dict(env or {}),
         faults=names_of(faults),
+        stress=names_of(stress),
         project=project,
     )
     return dryrun.plan(request)

@@ -14,13 +14,15 @@ from aegis.engine import taps
 from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
 from aegis.engine.ports import BlobStore
-from aegis.engine.spec import PlannedTrial, TemplateRecipe, TrialSpec
+from aegis.engine.spec import BASELINE, PlannedTrial, TemplateRecipe, TrialSpec
 from aegis.engine.template import CaseFiles, load_case_files, make_recipe
 from aegis.errors import NothingSelectedError, SuiteError, UsageError
 from aegis.faults.plan.reading import read_faults
 from aegis.gateway import entries as host_rules
 from aegis.results import Ledger
 from aegis.scoring import registry
+from aegis.stress import generate
+from aegis.stress.reading import read_stress
 from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites, load_suite
 from aegis.suite.project import project_of
 
@@ -43,7 +45,7 @@ class Prepared:
 
     def spec(self, run_id: str, planned: PlannedTrial, epoch: int, cases: Mapping[str, Case]) -> TrialSpec:
         """The spec of one attempt; `cases` is `by_id(self.suite)`."""
-        case = cases[planned.case]
+        case = variant_case(cases[planned.case], planned.variant)
         files = self.files[planned.case]
         return TrialSpec(
             run_id=run_id,
@@ -101,7 +103,7 @@ def find(request: RunRequest) -> Source:
     path = find_suite(project, request.suite) if request.suite is not None else _only_suite(project)
     if not path.resolve().is_relative_to(project.root.resolve()):
         project = project_of(path)
-    suite = load(path, project, faults=request.faults)
+    suite = load(path, project, faults=request.faults, stress=request.stress)
     if request.env:
         _refuse_secrets(suite, request.env)
         agent = suite.agent.model_copy(update={"env": {**suite.agent.env, **request.env}})
@@ -118,8 +120,15 @@ def _refuse_secrets(suite: Suite, env: Mapping[str, str]) -> None:
             )
 
 
-def load(path: Path, project: Project, *, faults: Sequence[str] | None = None) -> Suite:
-    """The suite, with its scorers', its faults' and its agent's configuration checked. `faults` as in `load_suite`."""
+def load(
+    path: Path,
+    project: Project,
+    *,
+    faults: Sequence[str] | None = None,
+    stress: Sequence[str] | None = None,
+) -> Suite:
+    """The suite, with its scorers', its faults', its transforms' and its agent's configuration checked. `faults` and
+    `stress` as in `load_suite`."""
     return load_suite(
         path,
         check_expectation=registry.check,
@@ -129,6 +138,8 @@ def load(path: Path, project: Project, *, faults: Sequence[str] | None = None) -
         project=project,
         read_faults=read_faults,
         faults=faults,
+        read_stress=read_stress,
+        stress=stress,
     )
 
 
@@ -186,7 +197,11 @@ def choose(
     """The plan, in the order of the suite, and the seed of the order of execution. Raises `NothingSelectedError`."""
     seed = secrets.randbelow(2**32) if request.seed is None else request.seed
     cases = select(suite, keyword=request.keyword, only=failed_before)
-    return make_plan(suite, cases, trials=request.trials), seed
+    return make_plan(suite, cases, trials=request.trials, variants=_variant_names), seed
+
+
+def _variant_names(case: Case) -> tuple[str, ...]:
+    return tuple(variant.name for variant in generate.variants_of(case).variants)
 
 
 def last_failed(folder: Path, suite: str) -> set[str]:
@@ -211,6 +226,13 @@ def last_failed(folder: Path, suite: str) -> set[str]:
     raise NothingSelectedError(
         f"--last-failed: suite {suite} has no earlier run here", fix=f"aegis eval run --suite {suite}"
     )
+
+
+def variant_case(case: Case, variant: str) -> Case:
+    """The case as this variant changes it. Raises `KeyError` when it has no such variant."""
+    if variant == BASELINE:
+        return case
+    return next(made.case for made in generate.variants_of(case).variants if made.name == variant)
 
 
 def by_id(suite: Suite) -> dict[str, Case]:

@@ -35,6 +35,7 @@ class RunRequest:
     record: bool = False
     replay: str | None = None
     faults: tuple[str, ...] | None = None
+    stress: tuple[str, ...] | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for a number out of its range or a combination that makes no sense."""

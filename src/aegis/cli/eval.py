@@ -117,6 +117,13 @@ def _output_options(command: F) -> F:
     metavar="PROFILE",
     help="Faults of this profile instead of the suite's; cases keep theirs. May be repeated. none: no faults.",
 )
+@click.option(
+    "--stress",
+    "stress",
+    multiple=True,
+    metavar="NAME",
+    help="Also run variants: a transform, or a set such as production. May be repeated. none: no variants.",
+)
 @click.option("--record", is_flag=True, help="Keep every response whole, so that a replay has all of them.")
 @click.option(
     "--replay",
@@ -144,6 +151,7 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
     """
     options["env"] = parse_env(env)
     options["faults"] = options["faults"] or None
+    options["stress"] = options["stress"] or None
     if dry_run:
         if json_path or options["junit_path"] or options["otlp"]:
             raise UsageError(
@@ -216,7 +224,7 @@ def _dry_run(options: dict[str, Any]) -> int:
     import aegis
     from aegis.cli.dryrun import describe
 
-    names = ("suite", "trials", "seed", "keyword", "last_failed", "timeout_s", "env", "faults")
+    names = ("suite", "trials", "seed", "keyword", "last_failed", "timeout_s", "env", "faults", "stress")
     plan = aegis.eval.plan(**{name: options[name] for name in names})
     for line in describe(plan, isolation=options["isolation"]):
         click.echo(line)

@@ -72,9 +72,14 @@ def schema() -> None:
     """Print the JSON Schema (draft 2020-12) of suite files, for completion in editors."""
     from aegis.faults.plan import keys
     from aegis.scoring import registry
+    from aegis.stress import reading
     from aegis.suite import json_schema
 
-    click.echo(json.dumps(json_schema(registry.names(), keys.schema()), indent=2, ensure_ascii=False))
+    click.echo(
+        json.dumps(
+            json_schema(registry.names(), keys.schema(), reading.schema()), indent=2, ensure_ascii=False
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
     from aegis.faults.plan.reading import read_faults
     from aegis.gateway import entries as host_rules
     from aegis.scoring import registry
+    from aegis.stress.reading import read_stress
     from aegis.suite import load_suite
     from aegis.suite.paths import shown_path
 
@@ -170,6 +176,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 expectation_files=lambda name, config: registry.get(name).files(config),
                 host_rules=host_rules,
                 read_faults=read_faults,
+                read_stress=read_stress,
             )
         except SuiteError as error:
             entries.append(_Entry(path, file, None, error))

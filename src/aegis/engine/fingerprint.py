@@ -48,4 +48,5 @@ def _content(case: Case, files: CaseFiles) -> dict[str, Any]:
         "expect": [[item.scorer, item.config] for item in case.expect],
         "checks": dict(files.checks),
         **({"faults": faults} if faults else {}),
+        **({"stress": [rule.model_dump(mode="json") for rule in case.stress]} if case.stress else {}),
     }

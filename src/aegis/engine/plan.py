@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from aegis.engine.keyword import compile_keyword
 from aegis.engine.spec import BASELINE, PlannedTrial
@@ -46,21 +46,34 @@ def trial_count(case: Case, suite: Suite, override: int | None) -> int:
     return override or case.trials or suite.trials
 
 
-def make_plan(suite: Suite, cases: Sequence[Case], *, trials: int | None) -> tuple[PlannedTrial, ...]:
-    """Every trial of the cases, in the order of the suite. The order of execution is `shuffled`.
+def no_variants(case: Case) -> tuple[str, ...]:
+    return ()
+
+
+def make_plan(
+    suite: Suite,
+    cases: Sequence[Case],
+    *,
+    trials: int | None,
+    variants: Callable[[Case], Sequence[str]] = no_variants,
+) -> tuple[PlannedTrial, ...]:
+    """Every trial of the cases, each beside its variants, in the order of the suite. The order of execution is
+    `shuffled`. `variants` names those of a case, besides the case as written.
 
     Raises `UsageError` when `trials` is below 1 or the plan has more than `MAX_TRIALS` trials.
     """
     if trials is not None and trials < 1:
         raise UsageError(f"the number of trials must be at least 1, not {trials}")
-    total = sum(trial_count(case, suite, trials) for case in cases)
+    made = {case.id: (BASELINE, *variants(case)) for case in cases}
+    total = sum(trial_count(case, suite, trials) * len(made[case.id]) for case in cases)
     if total > MAX_TRIALS:
         raise UsageError(
             f"the plan has {total:,} trials; the most is {MAX_TRIALS:,}", fix="lower --trials or narrow -k"
         )
     return tuple(
-        PlannedTrial(case.id, BASELINE, number)
+        PlannedTrial(case.id, variant, number)
         for case in cases
+        for variant in made[case.id]
         for number in range(1, trial_count(case, suite, trials) + 1)
     )
 

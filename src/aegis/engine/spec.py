@@ -29,7 +29,8 @@ class PlannedTrial(NamedTuple):
     """From 1."""
 
     def __str__(self) -> str:
-        return f"{self.case}/{self.number}"
+        case = self.case if self.variant == BASELINE else f"{self.case}[{self.variant}]"
+        return f"{case}/{self.number}"
 
 
 @dataclass(frozen=True, slots=True)

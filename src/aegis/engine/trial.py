@@ -84,7 +84,9 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     machine lost through no doing of the agent, or a scorer that could not tell.
     """
     try:
-        network = await tools.network.open(spec.planned, suite=spec.suite, faults=spec.case.faults)
+        network = await tools.network.open(
+            spec.planned, suite=spec.suite, faults=(*spec.case.faults, *spec.case.rewrites)
+        )
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
     except Exception as error:

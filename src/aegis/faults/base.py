@@ -23,10 +23,11 @@ from aegis.suite.problems import Problems
 Group = Literal["time", "connection", "partial", "status", "auth", "semantic"]
 GROUPS: tuple[Group, ...] = ("time", "connection", "partial", "status", "auth", "semantic")
 
-Stage = Literal["connect", "time", "body", "answer"]
+Stage = Literal["connect", "time", "body", "answer", "rewrite"]
 """Where a fault acts, from the client inwards. `connect`: the connection does not come about. `time`: it comes later.
 `body`: what upstream answered is bent. `answer`: something else is answered. Of `body` and of `answer` one fault at
-most takes an exchange; of `time` any number do."""
+most takes an exchange; of `time` any number do. `rewrite`: next to upstream, no fault but a harder world
+(`aegis.faults.rewrites`); any number of them."""
 
 Moment = Literal["lookup", "opening", "handshake"]
 """When a fault of stage `connect` strikes: when a name is looked up, when a connection is opened, or when its TLS

@@ -43,6 +43,10 @@ NAMES: tuple[str, ...] = (
 """In the documentation's order. The fault `slow-body` is `fault` in the module `slow_body` of this package."""
 
 
+REWRITE = "rewrite/"
+"""What transforms have the gateway change is named `rewrite/NAME`, and is no fault: `aegis.faults.rewrites`."""
+
+
 def names() -> tuple[str, ...]:
     return NAMES
 
@@ -50,6 +54,12 @@ def names() -> tuple[str, ...]:
 @lru_cache(maxsize=256)
 def get(name: str) -> type[Fault]:
     """The fault of this name. Raises `UsageError` when there is none."""
+    if name.startswith(REWRITE):
+        module = importlib.import_module(
+            f"aegis.faults.rewrites.{name.removeprefix(REWRITE).replace('-', '_')}"
+        )
+        rewrite: type[Fault] = module.rewrite
+        return rewrite
     if name not in NAMES:
         raise UsageError(
             f"unknown fault {name!r}{did_you_mean(name, NAMES)}", fix="aegis faults list shows them all"

@@ -77,6 +77,8 @@ class Notes:
 
     faults: list[str] = field(default_factory=list)
     """Ids of the faults that hit it."""
+    rewrites: list[str] = field(default_factory=list)
+    """Ids of the rewrites that changed it."""
     withheld: bytes | None = None
     """What upstream answered, content codings removed, and the guest was not given."""
 

@@ -125,6 +125,7 @@ class ExchangeRecorder:
         self.routed = False
         self.replayed = False
         self._faults: tuple[str, ...] = ()
+        self._rewrites: tuple[str, ...] = ()
         self._withheld: bytes | None = None
         self.request = Tape(bounds.recorded_body_bytes, budget)
         self.response = Tape(bounds.recorded_body_bytes, budget)
@@ -160,6 +161,7 @@ class ExchangeRecorder:
     def hit(self, notes: Notes) -> None:
         """What interfered with it."""
         self._faults = tuple(notes.faults)
+        self._rewrites = tuple(notes.rewrites)
         self._withheld = notes.withheld
 
     async def finish(self, error: str | None = None) -> None:
@@ -224,6 +226,7 @@ class ExchangeRecorder:
                 credential=self._vault.credential(self.headers),
                 chunks=tuple(self._chunks),
                 faults=self._faults,
+                rewrites=self._rewrites,
                 withheld=withheld,
             )
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.suite.model import Agent, Case, FaultMatch, FaultRule, Model, Network, Suite
+from aegis.suite.model import Agent, Case, FaultMatch, FaultRule, Model, Network, StressRule, Suite
 from aegis.suite.units import format_duration, format_size
 
 
@@ -26,6 +26,7 @@ def to_document(suite: Suite) -> dict[str, Any]:
         "trials": suite.trials,
         "timeout": format_duration(suite.timeout),
         "faults": [rule_document(rule) for rule in suite.faults],
+        "stress": [stress_document(rule) for rule in suite.stress],
         "cases": [_case(case, suite) for case in suite.cases],
     }
 
@@ -67,11 +68,19 @@ def _case(case: Case, suite: Suite) -> dict[str, Any]:
     }
     if own := [rule for rule in case.faults if rule not in suite.faults]:
         document["faults"] = [rule_document(rule) for rule in own]
+    if stress := [rule for rule in case.stress if rule not in suite.stress]:
+        document["stress"] = [stress_document(rule) for rule in stress]
     if case.trials is not None:
         document["trials"] = case.trials
     if case.timeout is not None:
         document["timeout"] = format_duration(case.timeout)
     return document
+
+
+def stress_document(rule: StressRule) -> dict[str, Any]:
+    """A stress rule as a suite's file writes it."""
+    levels = {"levels": list(rule.levels)} if rule.levels != ("",) else {}
+    return {"transform": rule.transform, **levels, **rule.params}
 
 
 def rule_document(rule: FaultRule) -> dict[str, Any]:

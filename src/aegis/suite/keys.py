@@ -36,6 +36,7 @@ from aegis.suite.kinds import (
 from aegis.suite.paths import EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN, guest_path
 from aegis.suite.problems import Path, Problems
 from aegis.suite.secretkeys import Secrets, secret_section
+from aegis.suite.stresskeys import Stress
 from aegis.suite.units import describe
 
 MIB = 1024 * 1024
@@ -250,7 +251,9 @@ TURN = Section(
 )
 
 
-def case_section(scorers: tuple[str, ...] = (), fault: Schema | None = None) -> Section:
+def case_section(
+    scorers: tuple[str, ...] = (), fault: Schema | None = None, stress: Schema | None = None
+) -> Section:
     return Section(
         (
             Key("id", _NAME, "Unique name of the case; goes into reports and file names", required=True),
@@ -279,6 +282,11 @@ def case_section(scorers: tuple[str, ...] = (), fault: Schema | None = None) -> 
                 Faults(fault or {}),
                 "Faults of its own besides the suite's: rules and names of profiles; none: no faults at all",
             ),
+            Key(
+                "stress",
+                Stress(stress or {}),
+                "Harder variants of this case besides the suite's: transforms by name or with parameters; none: none",
+            ),
             Key("trials", _TRIALS, "How often this case runs, instead of the suite's trials"),
             Key(
                 "timeout",
@@ -286,7 +294,7 @@ def case_section(scorers: tuple[str, ...] = (), fault: Schema | None = None) -> 
                 "Time for one trial of this case (1s to 24h), instead of the suite's timeout",
             ),
         ),
-        later=("stress", "collect"),
+        later=("collect",),
         one_of=("input", "conversation"),
     )
 
@@ -335,7 +343,7 @@ class Cases:
 CASE = case_section()
 
 
-def suite_section(case: Section = CASE, fault: Schema | None = None) -> Section:
+def suite_section(case: Section = CASE, fault: Schema | None = None, stress: Schema | None = None) -> Section:
     return Section(
         (
             Key("suite", _NAME, "Name of the suite: the file's name without .yaml", required=True),
@@ -350,9 +358,14 @@ def suite_section(case: Section = CASE, fault: Schema | None = None) -> Section:
                 Faults(fault or {}),
                 "Faults of every case: the name of a profile, or a list of rules and names (aegis faults list)",
             ),
+            Key(
+                "stress",
+                Stress(stress or {}),
+                "Harder variants of every case: the name of a transform or a set, or a list (aegis suite preview)",
+            ),
             Key("cases", Cases(case), "The cases, or {jsonl: FILE}", required=True),
         ),
-        later=("stress", "world", "collect"),
+        later=("world", "collect"),
     )
 
 
@@ -360,20 +373,24 @@ SUITE = suite_section()
 
 
 def json_schema(
-    scorer_names: Mapping[str, Any] | tuple[str, ...] | list[str], fault: Schema | None = None
+    scorer_names: Mapping[str, Any] | tuple[str, ...] | list[str],
+    fault: Schema | None = None,
+    stress: Schema | None = None,
 ) -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of a suite file, for editors. What needs other files (that sources exist,
     that ids are unique, that the name is the file's, what a scorer takes) only the loader checks. `fault` is the schema
-    of one fault rule."""
-    reference: Schema = {"$ref": "#/$defs/fault"}
-    case = case_section(tuple(scorer_names), reference if fault else None)
+    of one fault rule, `stress` that of an entry of `stress`."""
+    rule: Schema | None = {"$ref": "#/$defs/fault"} if fault else None
+    entry: Schema | None = {"$ref": "#/$defs/stress"} if stress else None
+    case = case_section(tuple(scorer_names), rule, entry)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Aegis suite",
         "description": "evals/NAME.yaml: the cases of a suite and the agent that they try",
-        **suite_section(case, reference if fault else None).schema(),
+        **suite_section(case, rule, entry).schema(),
         "$defs": {
             "case": {"description": "One task and what must be true after it", **case.schema()},
             **({"fault": fault} if fault else {}),
+            **({"stress": stress} if stress else {}),
         },
     }

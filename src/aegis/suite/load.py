@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis.errors import SuiteError, UsageError
+from aegis.suite import stresskeys
 from aegis.suite.checks import (
     CheckExpectation,
     ExpectationFiles,
@@ -24,7 +25,7 @@ from aegis.suite.hosts import HostRules
 from aegis.suite.jsonl import BulkCases, parse_jsonl
 from aegis.suite.keys import CASE, SUITE
 from aegis.suite.kinds import BAD, holds_bad
-from aegis.suite.model import Agent, FaultRule, Suite
+from aegis.suite.model import Agent, FaultRule, StressRule, Suite
 from aegis.suite.networkchecks import check_network, standing_in
 from aegis.suite.paths import exact_target, shown_path, source_problem
 from aegis.suite.plaindata import plain_data
@@ -32,6 +33,7 @@ from aegis.suite.problems import Path as Place
 from aegis.suite.problems import Problem, Problems
 from aegis.suite.project import Project, project_of, twin_of
 from aegis.suite.pysuite import run_python_suite
+from aegis.suite.stresskeys import ReadStress
 from aegis.suite.textfile import Unreadable, read_text
 from aegis.suite.yamltree import BadYaml, parse_yaml
 
@@ -51,6 +53,8 @@ def load_suite(
     project: Project | None = None,
     read_faults: ReadFaults | None = None,
     faults: Sequence[str] | None = None,
+    read_stress: ReadStress | None = None,
+    stress: Sequence[str] | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
@@ -62,7 +66,8 @@ def load_suite(
     shape of hosts is checked, and not whether secrets can be used anywhere. `project` is the one that the
     file belongs to, found from its place by default. `read_faults` (`aegis.faults.plan.reading`) reads the keys
     `faults`; without it they are left out. `faults` are names of profiles that stand in place of the suite's own
-    `faults`; with `none` alone no case has any. Raises `UsageError` when they can't be used.
+    `faults`; with `none` alone no case has any. `read_stress` (`aegis.stress.reading`) and `stress` are the same for
+    the keys `stress`. Raises `UsageError` when they can't be used.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
     text`, with files named relative to the project's root; `UsageError` when the project's own configuration
@@ -78,6 +83,8 @@ def load_suite(
         host_rules,
         read_faults,
         faults,
+        read_stress,
+        stress,
     )
     try:
         suite = loader.load()
@@ -118,6 +125,8 @@ class _Loader:
     host_rules: HostRules | None
     read_faults: ReadFaults | None = None
     faults_instead: Sequence[str] | None = None
+    read_stress: ReadStress | None = None
+    stress_instead: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -158,6 +167,7 @@ class _Loader:
             check_expectations(data, check, files, found, base=base, root=root)
         reach = check_network(data, found, root=root, rules=self.host_rules)
         self._read_faults(data, found, reach)
+        self._read_stress(data, found)
         agent = data.get("agent")
         if (
             self.check_agent is not None
@@ -181,6 +191,28 @@ class _Loader:
             if isinstance(case, dict):
                 own = self._rules(case.pop("faults", []), ("cases", index, "faults"), found, reach)
                 case["faults"] = () if none_at_all else combined(own, shared or ())
+
+    def _read_stress(self, data: dict[str, Any], found: Problems) -> None:
+        """As `_read_faults`, for the keys `stress`."""
+        shared = self._stress_rules(data.pop("stress", []), ("stress",), found)
+        none_at_all = list(self.stress_instead or ()) == [stresskeys.NONE]
+        if self.stress_instead is not None:
+            problems = Problems({}, lambda path: ("", 1))
+            names = [] if none_at_all else list(self.stress_instead)
+            shared = self._stress_rules(names, ("--stress",), problems)
+            if problems.found:
+                raise UsageError("; ".join(problem.message for problem in problems.found))
+        data["stress"] = shared or ()
+        cases = data.get("cases")
+        for index, case in enumerate(cases if isinstance(cases, list) else ()):
+            if isinstance(case, dict):
+                own = self._stress_rules(case.pop("stress", []), ("cases", index, "stress"), found)
+                case["stress"] = () if none_at_all else stresskeys.combined(own, shared or ())
+
+    def _stress_rules(self, value: Any, path: Place, found: Problems) -> tuple[StressRule, ...] | None:
+        if self.read_stress is None or value is BAD:
+            return ()
+        return self.read_stress(value, path, found)
 
     def _instead(self, names: Sequence[str], reach: Reach) -> tuple[FaultRule, ...] | None:
         problems = Problems({}, lambda path: ("", 1))

@@ -183,6 +183,16 @@ class FaultRule(Model):
     """Where it was written, for people: `evals/production-v2.yaml:31`, `profile flaky-production`."""
 
 
+class StressRule(Model):
+    """A transform that makes harder variants of a case."""
+
+    transform: str
+    levels: tuple[str, ...] = ("",)
+    """One variant each; `""` for a transform without levels."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The transform's own parameters, as written."""
+
+
 class Case(Model):
     id: str
     """Matches `[A-Za-z0-9][A-Za-z0-9._-]{0,99}`, unique in the suite: usable as a file name."""
@@ -193,6 +203,10 @@ class Case(Model):
     world: World = World()
     faults: tuple[FaultRule, ...] = ()
     """Its own ones first, then those of the suite or of the command line."""
+    stress: tuple[StressRule, ...] = ()
+    """Its own ones, then those of the suite or of the command line for other transforms."""
+    rewrites: tuple[FaultRule, ...] = ()
+    """What the gateway changes in a variant: no fault, but a harder world. Only transforms make them."""
     expect: tuple[Expectation, ...]
     """At least one."""
     trials: int | None = None
@@ -215,6 +229,8 @@ class Suite(Model):
     timeout: float = 120.0  # seconds of the trial's own time
     faults: tuple[FaultRule, ...] = ()
     """Of every case that does not refuse them, besides its own. They stand in each case too."""
+    stress: tuple[StressRule, ...] = ()
+    """Of every case that does not refuse them. They stand in each case too."""
     cases: tuple[Case, ...]
     source_file: str = ""
     """The suite's file, relative to the project root when inside it."""

@@ -61,6 +61,8 @@ class Exchange:
     """Arrival of response pieces: (seconds, bytes), at most 1,000, for streamed responses."""
     faults: tuple[str, ...] = ()
     """Ids of the faults that hit it, in the order in which they took it (`Trace.faults`)."""
+    rewrites: tuple[str, ...] = ()
+    """Ids of what a stress transform had the gateway change in it."""
     withheld: Body | None = None
     """What the upstream answered to a request that may be repeated without effect, and a fault kept from the agent for
     good: what it says the agent cannot know."""
@@ -78,4 +80,5 @@ class Exchange:
             if fields.get(name) is not None:
                 fields[name] = Body(**fields[name])
         fields["faults"] = tuple(data.get("faults", ()))
+        fields["rewrites"] = tuple(data.get("rewrites", ()))
         return cls(**fields)

@@ -36,7 +36,7 @@ MAX_WITHHELD_BYTES = 64 * 1024
 MAX_PLACES = 4096
 MAX_HITS = 1000
 """Told of one rule by their numbers."""
-_ORDER: tuple[Stage, ...] = ("time", "body", "answer")
+_ORDER: tuple[Stage, ...] = ("time", "body", "answer", "rewrite")
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ class Weather(Interceptor):
         return tuple(moment for moment in ("lookup", "opening") if moment in moments)
 
     def reports(self) -> tuple[FaultReport, ...]:
-        return tuple(item.report() for item in self._active)
+        return tuple(item.report() for item in self._active if item.fault.stage != "rewrite")
 
     # -- connections -----------------------------------------------------------------------------------------------
 
@@ -229,7 +229,7 @@ class Weather(Interceptor):
 
         def spare() -> None:
             item.hits.remove(number)
-            notes.faults.remove(item.rule.id)
+            (notes.rewrites if item.fault.stage == "rewrite" else notes.faults).remove(item.rule.id)
 
         return Hit(item.rule.id, route, item.matched, nth, at_s, self._key, item.permanent, spare)
 
@@ -255,12 +255,16 @@ class Weather(Interceptor):
 
     def _through(self, taken: Sequence[tuple[_Active, Hit]], seen: Seen, forward: Forward) -> Forward:
         """Upstream behind the faults that have taken the exchange."""
-        call = self._learning(seen, forward)
+        call = forward
+        for item, hit in reversed(taken):
+            if item.fault.stage == "rewrite":
+                call = _applying(item.fault, hit, seen, call)
+        call = self._learning(seen, call)
         for item, hit in reversed(taken):
             if item.fault.stage == "answer":
                 call = _answering(item.fault, hit, seen, call)
         for item, hit in reversed(taken):
-            if item.fault.stage != "answer":
+            if item.fault.stage in ("time", "body"):
                 call = _applying(item.fault, hit, seen, call)
         return call
 
@@ -287,14 +291,15 @@ class Weather(Interceptor):
             if not item.fault.takes(seen, item.picks(self._key, route, nth, seen.at_s)):
                 continue
             # Any number of faults may take time; what is answered, and how it is bent, is one fault's business.
-            slot = item.rule.id if item.fault.stage == "time" else item.fault.stage
+            slot = item.rule.id if item.fault.stage in ("time", "rewrite") else item.fault.stage
             if slot in taken:
                 item.displaced += 1
                 continue
             taken[slot] = item, self._hit(item, route, nth, seen.at_s, request.notes)
         for item, _ in taken.values():
             item.hit_last()
-            request.notes.faults.append(item.rule.id)
+            told = request.notes.rewrites if item.fault.stage == "rewrite" else request.notes.faults
+            told.append(item.rule.id)
         return sorted(taken.values(), key=lambda pair: _ORDER.index(pair[0].fault.stage))
 
     def _covering(self, seen: Seen) -> tuple[_Active, ...]:
