@@ -85,7 +85,8 @@ def run(
     infrastructure error is repeated. `env` is added to the agent's environment. `vmm` and `require_kvm`
     restrict the choice of the virtual machine. `record` keeps every response whole; `replay` is the id of a run (or the
     beginning of one, or `latest`) that answers instead of the network: what it has not recorded is refused. `faults`:
-    names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any. `stress`: names of transforms and sets
+    names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any.
+    `stress`: names of transforms and sets
     whose variants also run, in place of the suite's own `stress`; `none`: cases run as written only.
     `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
     collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.

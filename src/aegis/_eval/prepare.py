@@ -232,7 +232,7 @@ def variant_case(case: Case, variant: str) -> Case:
     """The case as this variant changes it. Raises `KeyError` when it has no such variant."""
     if variant == BASELINE:
         return case
-    return next(made.case for made in generate.variants_of(case).variants if made.name == variant)
+    return generate.variant_of(case, variant).case
 
 
 def by_id(suite: Suite) -> dict[str, Case]:

@@ -2,6 +2,6 @@
 hold.
 
 `base.py` is the contract of a transform, `registry.py` their list, one transform a file; `reading.py` reads the key
-`stress`, `generate.py` makes the variants of a suite. What a transform cannot change in the case itself (results of tools,
-instructions to the model), it has the gateway rewrite: `aegis.faults.rewrites`.
+`stress`, `generate.py` makes the variants of a suite. What a transform cannot change in the case itself (results of
+tools, instructions to the model), it has the gateway rewrite: `aegis.faults.rewrites`.
 """

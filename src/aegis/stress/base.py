@@ -1,8 +1,8 @@
 """The contract of a stress transform: a case in, a harder case out, for which the same expectations are right.
 
-A transform is one class in one file, registered by name (`registry.py`). It is pure: the same case, level and parameters
-give the same variant, on every machine. What it varies comes from the `random.Random` that it is given, which is seeded by
-a hash of case, transform and level.
+A transform is one class in one file, registered by name (`registry.py`). It is pure: the same case, level and
+parameters give the same variant, on every machine. What it varies comes from the `random.Random` that it is given,
+which is seeded by a hash of case, transform and level.
 """
 
 from __future__ import annotations

@@ -29,3 +29,13 @@ def variants_of(case: Case) -> Generated:
                 name = variant_name(rule.transform, level)
                 refused.append(Refusal(case.id, name, str(error), isinstance(error, RejectedError)))
     return Generated(tuple(made), tuple(refused))
+
+
+def variant_of(case: Case, name: str) -> Variant:
+    """The variant of this name. Raises `KeyError` when the case has no such variant, and what makes it impossible."""
+    for rule in case.stress:
+        for level in rule.levels:
+            if variant_name(rule.transform, level) == name:
+                kind = registry.get(rule.transform)
+                return kind(kind.read(rule.params)).variant(case, level)
+    raise KeyError(name)

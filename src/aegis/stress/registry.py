@@ -20,7 +20,7 @@ NAMES: tuple[str, ...] = (
     "malformed-input",
     "empty-and-huge",
 )
-"""In the documentation's order. The transform `shard-turns` is `transform` in the module `shard_turns` of this package."""
+"""In the documentation's order. The transform `shard-turns` is `transform` in this package's module `shard_turns`."""
 
 SETS: dict[str, tuple[str, ...]] = {"production": NAMES}
 """Name → transforms, each with its usual levels."""

@@ -1,4 +1,4 @@
-"""The key `stress`, as far as the suite's room knows it: its shape here, its rules with whoever knows the transforms."""
+"""The key `stress`, as far as the suite's room knows it: its shape here, its rules with whoever knows transforms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from aegis.suite.units import describe
 NONE = "none"
 """In a case: it runs as written only."""
 
-EXPECTED = "the name of a transform or of a set such as production, or a list such as [{transform: bloated-tools, levels: [8k]}]"
+EXPECTED = (
+    "the name of a transform or of a set such as production, "
+    "or a list such as [{transform: bloated-tools, levels: [8k]}]"
+)
 
 
 class ReadStress(Protocol):
