@@ -12,13 +12,14 @@ from aegis.agents import get, protocols
 from aegis.agents.lines import LineBuffer
 from aegis.agents.record import AgentFault
 from aegis.agents.tail import Tail, last_line, one_line
+from aegis.agents.users import ScriptedUser
 from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError, UsageError
-from aegis.sandbox.base import ExitStatus
-from aegis.suite.model import Agent, Turn
+from aegis.sandbox.base import ExitStatus, SandboxInfo
+from aegis.suite.model import Agent
 
 
 def test_every_protocol_has_a_driver_of_its_name() -> None:
-    assert protocols() == ["text", "jsonl", "python"]
+    assert protocols() == ["text", "jsonl", "python", "chat", "acp"]
     assert [get(name).protocol for name in protocols()] == protocols()
 
 
@@ -27,7 +28,7 @@ def test_an_unknown_protocol_is_a_usage_error() -> None:
         get("grpc")
 
 
-@pytest.mark.parametrize("protocol", ["text", "jsonl"])
+@pytest.mark.parametrize("protocol", ["text", "jsonl", "chat", "acp"])
 def test_commands_are_checked(protocol: Any) -> None:
     assert get(protocol).check(Agent(command="python3 a.py", protocol=protocol)) is None
     assert get(protocol).check(Agent(command="  ", protocol=protocol)) == "the command is empty"
@@ -86,6 +87,7 @@ class OneProcess:
     """A sandbox whose every start gives one process, or one error."""
 
     network = None
+    info = SandboxInfo("fake", "fake", 0.0, restored=False, memory_mib=0)
 
     def __init__(self, process: Any) -> None:
         self.process = process
@@ -98,14 +100,17 @@ class OneProcess:
     async def attach(self, name: str) -> Any:
         return await self.exec((name,))
 
+    async def dial(self, port: int, *, wait_s: float) -> Any:
+        return await self.exec((str(port),))
+
 
 def converse_with(protocol: Any, process: Any) -> Any:
     agent = Agent(command="a:b", protocol=protocol)
-    work = get(protocol).converse(OneProcess(process), agent, (Turn(user="x"),), timeout_s=60)  # type: ignore[arg-type]
+    work = get(protocol).converse(OneProcess(process), agent, ScriptedUser("x"), timeout_s=60)  # type: ignore[arg-type]
     return asyncio.run(work)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("protocol", ["text", "jsonl", "python"])
+@pytest.mark.parametrize("protocol", ["text", "jsonl", "python", "chat", "acp"])
 def test_an_agent_that_shuts_its_machine_down_has_failed(protocol: str) -> None:
     result = converse_with(protocol, LostProcess(SandboxLostError("rebooted", by_guest=True)))
     assert result.failure == "the agent shut its machine down"
@@ -113,14 +118,14 @@ def test_an_agent_that_shuts_its_machine_down_has_failed(protocol: str) -> None:
     assert [turn.user for turn in result.trace.turns] == ["x"]
 
 
-@pytest.mark.parametrize("protocol", ["text", "jsonl", "python"])
+@pytest.mark.parametrize("protocol", ["text", "jsonl", "python", "chat", "acp"])
 @pytest.mark.parametrize("error", [SandboxLostError("gone"), GuestProtocolError("bad frame")])
 def test_a_machine_lost_otherwise_is_not_the_agents_failure(protocol: str, error: SandboxError) -> None:
     with pytest.raises(type(error), match=str(error)):
         converse_with(protocol, LostProcess(error))
 
 
-@pytest.mark.parametrize("protocol", ["text", "jsonl"])
+@pytest.mark.parametrize("protocol", ["text", "jsonl", "chat", "acp"])
 def test_an_image_without_a_shell_is_not_the_agents_failure(protocol: str) -> None:
     with pytest.raises(GuestOperationError, match="/bin/sh") as caught:
         converse_with(protocol, GuestOperationError("not found", code="not-found"))
@@ -158,7 +163,7 @@ def test_a_cancelled_conversation_leaves_no_task_behind() -> None:
         agent = Agent(command="x", protocol="jsonl")
         sandbox = OneProcess(AnsweredThenStuck(SandboxLostError("gone"), SandboxLostError("gone")))
         sandbox.process._line = lambda: _silence()
-        work = get("jsonl").converse(sandbox, agent, (Turn(user="x"),), timeout_s=60)  # type: ignore[arg-type]
+        work = get("jsonl").converse(sandbox, agent, ScriptedUser("x"), timeout_s=60)  # type: ignore[arg-type]
         task = asyncio.ensure_future(work)
         await asyncio.sleep(0.01)
         task.cancel()

@@ -107,6 +107,28 @@ def test_two_answers_to_one_turn_of_several() -> None:
     assert "answered twice" in result.failure
 
 
+@pytest.mark.parametrize(
+    ("turns", "failure"),
+    [
+        ([1, 2, 3], None),
+        ([1, 1], "turn 1 was answered twice"),
+        ([2, 1], "it answered turn 2, but turn 1 is to be answered"),
+        ([1, 3], "it answered turn 3, but turn 2 is to be answered"),
+        ([0], "it answered turn 0, but turn 1 is to be answered"),
+        (["1"], '"turn" is not a number'),
+        ([True], '"turn" is not a number'),
+    ],
+)
+def test_an_answer_may_say_which_turn_it_answers(turns: list[object], failure: str | None) -> None:
+    program = f"""
+for turn in {turns}:
+    listen(); say(role="assistant", content="ok", turn=turn)
+sys.stdin.read()
+"""
+    result = talk(program, "a", "b", "c")
+    assert (failure or "None") in str(result.failure)
+
+
 def test_an_end_in_the_middle_keeps_the_turns_before() -> None:
     result = talk('listen(); answer("first"); listen(); sys.exit(3)', "a", "b", "c")
     assert result.failure == "agent ended with exit code 3 before answering turn 2 of 3"

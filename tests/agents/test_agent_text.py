@@ -7,7 +7,7 @@ import pytest
 from aegis.agents.base import MAX_ANSWER_BYTES
 from aegis.agents.text import as_input
 from aegis.sandbox.base import Sandbox
-from aegis.suite.model import Agent, Turn
+from aegis.suite.model import Agent
 from support.process_sandbox import converse
 
 
@@ -32,7 +32,7 @@ def test_several_messages_are_parted_by_an_empty_line_and_answered_once() -> Non
 
 
 def test_each_message_ends_its_line() -> None:
-    assert as_input((Turn(user="a"), Turn(user="b\n"))) == b"a\n\nb\n"
+    assert as_input(["a", "b\n"]) == b"a\n\nb\n"
 
 
 def test_environment_and_files_reach_the_agent() -> None:

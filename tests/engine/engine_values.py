@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis.agents.base import AgentResult, nothing_waited
+from aegis.agents.base import AgentResult, UserTurns, nothing_waited
 from aegis.engine.spec import DeniedHost, PlannedTrial, TemplateRecipe, TrialResult, TrialSpec
 from aegis.engine.trial import TrialTools
 from aegis.errors import InfrastructureError
@@ -70,7 +70,7 @@ class ScriptedAgent:
         self,
         sandbox: Sandbox,
         agent: Agent,
-        turns: tuple[Turn, ...],
+        turns: UserTurns,
         *,
         timeout_s: float,
         waited_s: Callable[[], float] = nothing_waited,

@@ -68,7 +68,7 @@ def test_openai() -> None:
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "Hi"},
     ]
-    assert (body["temperature"], body["max_tokens"]) == (0.0, 4096)
+    assert (body["temperature"], body["max_tokens"], "seed" in body) == (0.0, 4096, False)
     assert (
         dict(seen[0].headers).get("authorization", dict(seen[0].headers).get("Authorization"))
         == f"Bearer {KEY}"
@@ -85,16 +85,17 @@ def test_openai_with_a_schema() -> None:
 def test_a_server_that_takes_neither_schema_nor_temperature_nor_a_limit() -> None:
     def script(request: Request) -> Reply:
         body = json.loads(request.body)
-        for name in ("response_format", "max_tokens", "temperature"):
+        for name in ("response_format", "max_tokens", "temperature", "seed"):
             if name in body:
                 return wire.plain(
                     {"error": {"message": f"Unsupported parameter: '{name}'", "code": "x"}}, 400
                 )
         return wire.plain(wire.chat('Sure:\n```json\n{"ok": false}\n```'))
 
-    answer, bodies = ask(script, schema=SCHEMA)
+    answer, bodies = ask(script, schema=SCHEMA, seed=7)
     assert answer.data == {"ok": False}
-    assert len(bodies) == 4
+    assert len(bodies) == 5
+    assert [body.get("seed") for body in bodies] == [7, 7, 7, 7, None]
 
 
 def test_anthropic_with_a_schema() -> None:

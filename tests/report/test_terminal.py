@@ -42,6 +42,7 @@ def test_table_says_what_failed_and_why() -> None:
         "cancel (bloated-tools) 0/1 error: no machine",
         "5 trials: 2 passed, 1 failed, 1 timeout, 1 error; pass rate 50.0 % (needed: 95 %); 1 min 14 s",
         "isolation: qemu/tcg: state isolated; not a security boundary",
+        "bloated-tools: nothing to compare, no case was judged both ways",
     ]
 
 
@@ -197,6 +198,9 @@ def test_what_models_cost_and_judges_apart() -> None:
     lines = squeezed(render_table(document(trials)))
     assert "agents: 4 model calls, 2,400 + 160 tokens, $0.0009 (genai-prices 0.2.3)" in lines
     assert "judges: 1 model call, 300 + 20 tokens, cost unknown" in lines
+    users = {"model_calls": 2, "cached": 1, "input_tokens": 50, "output_tokens": 5, "usd": 0.01}
+    lines = squeezed(render_table(document([trial_record(simulator=users)])))
+    assert "simulated users: 2 model calls, 50 + 5 tokens, $0.01" in lines
     text = render_table(document([trial_record(usage=USAGE | {"usd": None, "output_tokens": None})]))
     assert "2 model calls, 1,200 + unknown tokens, cost unknown" in text
     assert "agents:" not in render_table(document(MIXED))
@@ -242,6 +246,22 @@ def test_a_replay_is_loud() -> None:
 
 def test_documents_of_an_older_version_are_shown() -> None:
     older = document(MIXED)
-    for key in ("denied", "prices", "judge", "replay_of", "recorded"):
+    for key in ("denied", "prices", "judge", "simulator", "replay_of", "recorded"):
         del older[key]
     assert "5 trials: 2 passed" in render_table(older)
+
+
+def test_table_says_what_each_kind_of_stress_costs() -> None:
+    trials = [
+        *(trial_record(case, number) for case in ("refund", "cancel") for number in (1, 2)),
+        trial_record("refund", 1, variant="malformed-input.5"),
+        trial_record("refund", 2, "failed", "wrong", "malformed-input.5"),
+        trial_record("cancel", 1, "failed", "wrong", "malformed-input.5"),
+        trial_record("cancel", 2, "failed", "wrong", "malformed-input.5"),
+    ]
+    refused = {"case": "cancel", "variant": "shard-turns", "reason": "no shards are marked", "rejected": False}
+    lines = squeezed(render_table(document(trials, refused=[refused])))
+    assert (
+        "malformed-input.5: costs 75 points (100 % → 25 %; 95 % interval -100 to +46, 2 cases) in refund, cancel" in lines
+    )
+    assert "not run: cancel (shard-turns) does not apply: no shards are marked" in lines

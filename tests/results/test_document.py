@@ -37,7 +37,7 @@ def test_document_of_a_mixed_run() -> None:
     assert list(document) == [
         "schema", "run_id", "suite", "verdict", "exit_code", "pass_rate", "fail_under", "counts", "isolation",
         "baseline", "regressions", "started_at", "duration_s", "fingerprint", "git", "seed",
-        "recorded", "replay_of", "denied", "prices", "judge", "trials",
+        "recorded", "replay_of", "denied", "prices", "judge", "simulator", "stress", "trials",
     ]  # fmt: skip
     assert document["schema"] == "aegis.run/1"
     assert document["run_id"] == RUN_ID
@@ -295,3 +295,14 @@ def test_a_replay_says_so() -> None:
     validate(document)
     assert (document["replay_of"], document["recorded"]) == ("r1", False)
     assert build(run_record(config=CONFIG | {"recorded": True}), [])["recorded"] is True
+
+
+def test_playing_users_is_added_up_apart_from_the_agents() -> None:
+    cost = {"model_calls": 3, "cached": 1, "input_tokens": 100, "output_tokens": 10, "usd": 0.1}
+    dearer = trial_record(number=2, simulator=cost | {"usd": 0.2})
+    known = build(run_record(), [trial_record(simulator=cost), dearer, trial_record(number=3)])
+    validate(known)
+    assert known["simulator"] == {"model_calls": 6, "input_tokens": 200, "output_tokens": 20, "usd": 0.3}
+    unknown = build(run_record(), [trial_record(simulator=cost | {"usd": None})])
+    assert unknown["simulator"]["usd"] is None
+    assert build(run_record(), [trial_record(simulator=None)])["simulator"] is None

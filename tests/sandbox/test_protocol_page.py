@@ -63,6 +63,7 @@ def test_every_operation_is_in_the_table() -> None:
         "put",
         "get",
         "tree",
+        "dial",
         "prepare",
         "attach",
         "rest",

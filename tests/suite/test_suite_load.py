@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from suite_files import CASE, HEAD, load, problems, write
 
 from aegis.errors import SuiteError
 from aegis.suite import Suite, load_suite
+from aegis.suite.document import to_document
 
 FULL = """\
 suite: s
@@ -65,6 +67,9 @@ def test_a_whole_suite(root: Path) -> None:
     assert suite.agent.model_dump() == {
         "command": "python3 agent.py",
         "protocol": "jsonl",
+        "port": 8000,
+        "ready_timeout": 60.0,
+        "permissions": "allow",
         "env": {"MODEL": "small", "EMPTY": ""},
         "secrets": {},
     }
@@ -209,18 +214,32 @@ def test_scorers_of_later_versions_are_refused_as_such(root: Path, scorer: str) 
 @pytest.mark.parametrize(
     ("agent", "expected"),
     [
-        ("{command: x, protocol: chat}", "not yet supported: protocol 'chat' in agent"),
-        ("{command: x, protocol: acp}", "not yet supported: protocol 'acp' in agent"),
+        ("{command: x, protocol: text, port: 8000}", "agent.port: is for protocol chat only: take it out"),
+        ("{command: x, port: 8000}", "agent.port: is for protocol chat only: take it out"),
+        ("{command: x, protocol: acp, ready_timeout: 5s}", "agent.ready_timeout: is for protocol chat only: take it out"),
+        ("{command: x, protocol: chat, permissions: deny}", "agent.permissions: is for protocol acp only: take it out"),
+        ("{command: x, protocol: chat, port: 70000}", "agent.port: expected a whole number from 1 to 65535, got the number 70000"),
+        ("{command: x, protocol: acp, permissions: ask}", "agent.permissions: unknown answer 'ask' (known: allow, deny)"),
     ],
 )
-def test_what_later_agents_have_is_refused_as_such(root: Path, agent: str, expected: str) -> None:
+def test_keys_of_one_protocol(root: Path, agent: str, expected: str) -> None:
     assert problems(root, f"suite: s\nagent: {agent}\n{CASE}") == [f"evals/s.yaml:2: {expected}"]
 
 
-def test_a_simulated_user_is_refused_as_later(root: Path) -> None:
-    case = "{id: a, conversation: [{user: x}, {simulate: {turns: 3}}], expect: [{answer: x}]}"
-    found = problems(root, f"{HEAD}cases:\n  - {case}\n")
-    assert found == ["evals/s.yaml:4: not yet supported: 'simulate' in conversation[1] of case 'a'"]
+@pytest.mark.parametrize(
+    "agent",
+    [
+        "{command: x, protocol: chat, port: 9000, ready_timeout: 1500ms}",
+        "{command: x, protocol: chat}",
+        "{command: x, protocol: acp, permissions: deny}",
+        "{command: x, protocol: jsonl}",
+    ],
+)
+def test_agents_of_every_protocol_survive_being_written_again(root: Path, agent: str) -> None:
+    suite = load(root, f"suite: s\nagent: {agent}\n{CASE}")
+    document = to_document(suite)["agent"]
+    again = load(root, f"suite: s\nagent: {json.dumps(document)}\n{CASE}")
+    assert again.agent == suite.agent
 
 
 @pytest.mark.parametrize("typo", ["imput: x, expect: [{answer: x}]", "input: x, expects: [{answer: x}]"])

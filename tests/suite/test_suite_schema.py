@@ -148,7 +148,7 @@ BAD = [
     with_keys(agent="x"),
     with_keys(agent={"command": ""}),
     with_keys(agent={"command": "a\0b"}),
-    with_keys(agent={"command": "x", "protocol": "chat"}),
+    with_keys(agent={"command": "x", "protocol": "grpc"}),
     with_keys(agent={"command": "x", "env": {"1A": "x"}}),
     with_keys(agent={"command": "x", "env": {"A": 1}}),
     with_keys(agent={"command": "x", "env": []}),
@@ -246,7 +246,7 @@ SECTIONS = sections(SUITE, "suite")
 
 def test_the_sections_are_all_found() -> None:
     assert set(SECTIONS) == {
-        *("suite", "agent", "secrets", "sandbox", "cases", "conversation", "world"),
+        *("suite", "agent", "secrets", "sandbox", "cases", "conversation", "simulate", "budget", "world"),
         *("network", "routes", "upstreams", "limits"),
     }
 

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from aegis.agents import get
-from aegis.agents.base import AgentResult, nothing_waited
+from aegis.agents.base import AgentResult, UserTurns, nothing_waited
+from aegis.agents.users import ScriptedUser
 from aegis.sandbox.base import PreparedProcess, Sandbox, TemplateSpec
 from aegis.sandbox.network import NetworkPaths
 from aegis.sandbox.process import ProcessDriver
-from aegis.suite.model import Agent, Turn
+from aegis.suite.model import Agent
 
 T = TypeVar("T")
 
@@ -60,11 +61,12 @@ def converse(
     then: Callable[[Sandbox], Awaitable[object]] | None = None,
     late_env: Mapping[str, str] | None = None,
     waited_s: Callable[[], float] = nothing_waited,
+    user: UserTurns | None = None,
 ) -> AgentResult:
-    """One conversation with a real agent, and `then` on the same sandbox afterwards. `late_env`: the sandbox is
-    prepared for a network, and these variables are the conversation's only."""
+    """One conversation with a real agent, with these messages or with `user`, and `then` on the same sandbox
+    afterwards. `late_env`: the sandbox is prepared for a network, and these variables are the conversation's only."""
     driver = get(agent.protocol)
-    turns = tuple(Turn(user=message) for message in messages)
+    turns = user or ScriptedUser(*messages)
     prepared = driver.prepare(agent, networked=late_env is not None)
     told = agent.model_copy(update={"env": {**agent.env, **(late_env or {})}})
 

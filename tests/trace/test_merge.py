@@ -280,6 +280,22 @@ def test_a_trace_survives_being_stored() -> None:
     assert Trace.from_json(json.loads(json.dumps(trace.to_json()))) == trace
 
 
+def test_a_call_reported_under_the_models_id_is_that_call_whatever_it_is_called() -> None:
+    reported = [
+        ToolCall("execute", {"cmd": "rm"}, "done", id="toolu_2", permission="allow_once"),
+        ToolCall("execute", {"cmd": "ls"}, id="elsewhere"),
+    ]
+    exchanges = [asking(1, 1, [("toolu_1", "Read", {"path": "a"}), ("toolu_2", "Bash", {"command": "rm"})])]
+    calls = [
+        (call.name, call.seen, call.id, call.permission, call.result) for call in tools(exchanges, reported)
+    ]
+    assert calls == [
+        ("Read", ("model",), "toolu_1", "", None),
+        ("Bash", ("agent", "model"), "toolu_2", "allow_once", "done"),
+        ("execute", ("agent",), "elsewhere", "", None),
+    ]
+
+
 def test_a_trace_that_was_stored_before_there_was_a_gateway() -> None:
     old = {
         "turns": [{"user": "u", "answer": "a", "duration_s": 1.0}],

@@ -8,6 +8,7 @@ import pytest
 
 from aegis.errors import SandboxLostError
 from aegis.sandbox.select import open_driver
+from support.conformance_dial import DialConformance
 from support.conformance_exec import (
     SPEC,
     AttachConformance,
@@ -36,6 +37,10 @@ class TestAttach(AttachConformance):
 
 
 class TestRun(RunConformance):
+    pass
+
+
+class TestDial(DialConformance):
     pass
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aegis import agents
 from aegis._eval.request import RunRequest
+from aegis.agents import users
 from aegis.engine import taps
 from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
@@ -56,7 +58,7 @@ class Prepared:
             epoch=epoch,
             agent=self.suite.agent,
             template=self.recipe,
-            timeout_s=self.timeout_s or case.timeout or self.suite.timeout,
+            timeout_s=self.timeout_s or (case.timeout or self.suite.timeout) + case.added_time,
             world=files.world,
             check_files=dict(files.checks),
             network=self.suite.network,
@@ -140,6 +142,7 @@ def load(
         faults=faults,
         read_stress=read_stress,
         stress=stress,
+        check_user=users.lack,
     )
 
 
@@ -226,6 +229,17 @@ def last_failed(folder: Path, suite: str) -> set[str]:
     raise NothingSelectedError(
         f"--last-failed: suite {suite} has no earlier run here", fix=f"aegis eval run --suite {suite}"
     )
+
+
+def refused(suite: Suite, planned: Collection[PlannedTrial]) -> list[dict[str, Any]]:
+    """The variants of the planned cases that could not be made, as the run document tells them."""
+    cases = {trial.case for trial in planned}
+    return [
+        dataclasses.asdict(refusal)
+        for case in suite.cases
+        if case.id in cases
+        for refusal in generate.variants_of(case).refusals
+    ]
 
 
 def variant_case(case: Case, variant: str) -> Case:

@@ -36,7 +36,7 @@ from aegis.sandbox.select import open_driver
 from aegis.scoring import registry
 
 ANSWERS_FOLDER = "answers"
-"""Below the ledger's folder: what judges' models have answered."""
+"""Below the ledger's folder: what the models of judges and of simulated users have answered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,8 @@ _DRIVERS = {
     "text": "aegis.agents.text",
     "jsonl": "aegis.agents.jsonl",
     "python": "aegis.agents.python",
+    "chat": "aegis.agents.chat",
+    "acp": "aegis.agents.acp",
 }
 """Protocol → module whose `driver` speaks it."""
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from aegis.sandbox.base import PreparedProcess, Sandbox
-from aegis.suite.model import Agent, Turn
+from aegis.suite.model import Agent
 from aegis.trace import Trace
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -19,6 +19,24 @@ def nothing_waited() -> float:
     return 0.0
 
 
+class UserFault(Exception):
+    """The user's side of a conversation cannot go on, and the agent is not to blame: why, in one line. The trial is an
+    `error`."""
+
+
+class UserTurns(Protocol):
+    """The user of one conversation (`aegis.agents.users`): what they say, message by message."""
+
+    @property
+    def total(self) -> int | None:
+        """How many messages there are; None when it depends on the answers."""
+
+    async def next(self, answer: str | None) -> str | None:
+        """The next message; None when the conversation is over. `answer` is the agent's to the message before, None
+        before the first one. May take as long as a model takes, which is no part of the agent's time. Raises
+        `UserFault`."""
+
+
 @dataclass(frozen=True, slots=True)
 class AgentResult:
     """What the driver saw. `failure` is None when every turn was answered within the protocol."""
@@ -27,6 +45,8 @@ class AgentResult:
     failure: str | None
     """One line for the table: `agent ended with exit code 3: ValueError: no such order`."""
     timed_out: bool = False
+    user_fault: str | None = None
+    """Why the user could not go on (`UserFault`): then the rest says nothing about the agent."""
 
 
 class AgentDriver(Protocol):
@@ -46,13 +66,13 @@ class AgentDriver(Protocol):
         self,
         sandbox: Sandbox,
         agent: Agent,
-        turns: tuple[Turn, ...],
+        turns: UserTurns,
         *,
         timeout_s: float,
         waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
         """Run the whole conversation; never longer than `timeout_s`, to which the growth of `waited_s()` (seconds that
-        the gateway has made the agent wait, at most `deadline.MAX_WAIT_S`) is added, plus the time to end it. The agent
-        and all its children have been ended when this returns. Only sandbox errors are raised: whatever the agent does
-        wrong is in the result."""
+        the gateway has made the agent wait, and those that the user took to think, at most `deadline.MAX_WAIT_S`) is
+        added, plus the time to end it. The agent and all its children have been ended when this returns. Only sandbox
+        errors are raised: whatever the agent does wrong is in the result, and a `UserFault` too."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult, nothing_waited
+from aegis.agents.base import AgentResult, UserTurns, nothing_waited
 from aegis.agents.dialogue import Dialogue
 from aegis.agents.lines import parse_object
 from aegis.agents.record import AgentFault, Record
+from aegis.agents.reported import Allowance
 from aegis.agents.session import conduct, start_shell
 from aegis.agents.tail import one_line
 from aegis.sandbox.base import PreparedProcess, Sandbox
-from aegis.suite.model import Agent, Turn
-from aegis.suite.units import format_size
-
-MAX_TOOL_CALLS = 10_000
-"""Reported tool calls of one conversation; their lines together are bounded by `MAX_ANSWER_BYTES`."""
+from aegis.suite.model import Agent
 
 
 class JsonlDriver:
@@ -31,7 +28,7 @@ class JsonlDriver:
         self,
         sandbox: Sandbox,
         agent: Agent,
-        turns: tuple[Turn, ...],
+        turns: UserTurns,
         *,
         timeout_s: float,
         waited_s: Callable[[], float] = nothing_waited,
@@ -55,7 +52,7 @@ class _Listener:
 
     def __init__(self, record: Record) -> None:
         self._record = record
-        self._tool_call_bytes = 0
+        self._allowance = Allowance()
 
     def hear(self, line: bytes) -> str | None:
         if not line.strip():
@@ -66,6 +63,7 @@ class _Listener:
                 self._tool_call(message, len(line))
                 return None
             if message.get("role") == "assistant":
+                self._check_turn(message)
                 return _content(message)
             if not isinstance(message.get("type"), str):
                 shown = one_line(line[:400].decode("utf-8", "replace"), 100)
@@ -77,16 +75,25 @@ class _Listener:
         self._record.stdout.add(line + b"\n")
         return None
 
+    def _check_turn(self, message: dict[str, object]) -> None:
+        """An answer may say which message it answers, counted from 1."""
+        if "turn" not in message:
+            return
+        turn, answered = message["turn"], len(self._record.turns)
+        if not isinstance(turn, int) or isinstance(turn, bool):
+            raise AgentFault('agent broke the protocol with an answer whose "turn" is not a number')
+        if 0 < turn <= answered:
+            raise AgentFault(f"agent broke the protocol: turn {turn} was answered twice", quote_stderr=False)
+        if turn != answered + 1:
+            raise AgentFault(
+                f"agent broke the protocol: it answered turn {turn}, but turn {answered + 1} is to be answered"
+            )
+
     def _tool_call(self, message: dict[str, object], size_bytes: int) -> None:
         name = message.get("name")
         if not isinstance(name, str) or not name:
             raise AgentFault('agent broke the protocol with a tool_call whose "name" is not a text')
-        self._tool_call_bytes += size_bytes
-        if len(self._record.tool_calls) >= MAX_TOOL_CALLS:
-            raise AgentFault(f"agent reported more than {MAX_TOOL_CALLS} tool calls", quote_stderr=False)
-        if self._tool_call_bytes > MAX_ANSWER_BYTES:
-            size = format_size(MAX_ANSWER_BYTES)
-            raise AgentFault(f"agent reported more than {size} of tool calls", quote_stderr=False)
+        self._allowance.spend(size_bytes)
         self._record.tool_call(name, message.get("arguments"), message.get("result"))
 
 

@@ -49,8 +49,8 @@ class LineBuffer:
         return rest
 
 
-def parse_object(line: bytes) -> dict[str, Any]:
-    """The JSON object of one line. Raises `AgentFault` when it is anything else.
+def parse_object(line: bytes, what: str = "a line") -> dict[str, Any]:
+    """The JSON object of one line, or of `what` else. Raises `AgentFault` when it is anything else.
 
     Numbers that JSON cannot carry (NaN, 1e999) and values nested deeper than `MAX_DEPTH` are refused, and
     lone surrogates are replaced, so that the result can always be written out again."""
@@ -59,9 +59,9 @@ def parse_object(line: bytes) -> dict[str, Any]:
         value = _plain(value, MAX_DEPTH)
     except (ValueError, RecursionError) as error:
         reason = str(error) if isinstance(error, _RefusedError) else "not JSON"
-        raise AgentFault(f"agent broke the protocol with a line that is {reason}: {_shown(line)}") from None
+        raise AgentFault(f"agent broke the protocol with {what} that is {reason}: {_shown(line)}") from None
     if not isinstance(value, dict):
-        raise AgentFault(f"agent broke the protocol with a line that is not a JSON object: {_shown(line)}")
+        raise AgentFault(f"agent broke the protocol with {what} that is not a JSON object: {_shown(line)}")
     return value
 
 

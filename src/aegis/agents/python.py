@@ -9,14 +9,14 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
-from aegis.agents.base import AgentResult, nothing_waited
+from aegis.agents.base import AgentResult, UserTurns, nothing_waited
 from aegis.agents.dialogue import Dialogue
 from aegis.agents.lines import parse_object
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.session import Session, conduct
 from aegis.agents.tail import one_line
 from aegis.sandbox.base import PreparedProcess, Sandbox
-from aegis.suite.model import Agent, Turn
+from aegis.suite.model import Agent
 
 PROCESS_NAME = "agent"
 READY_TIMEOUT_S = 60.0
@@ -57,14 +57,15 @@ class PythonDriver:
         self,
         sandbox: Sandbox,
         agent: Agent,
-        turns: tuple[Turn, ...],
+        turns: UserTurns,
         *,
         timeout_s: float,
         waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
-        process = await sandbox.attach(PROCESS_NAME)
+        # Its clock starts with that of the gateway: what passes there is told apart by turns.
         record = Record(waited_s)
+        process = await sandbox.attach(PROCESS_NAME)
         dialogue = Dialogue(turns, _hear, on_turn)
 
         async def talk(session: Session) -> None:

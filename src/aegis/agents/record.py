@@ -9,8 +9,11 @@ from typing import Any
 
 from aegis.agents.base import nothing_waited
 from aegis.agents.tail import Tail
-from aegis.suite.model import Turn
+from aegis.suite.units import format_size
 from aegis.trace import ToolCall, Trace, TurnRecord
+
+MAX_ANSWERS_BYTES = 512 * 1024 * 1024
+"""All answers of a conversation together, in characters: they stay in memory until the trial is judged."""
 
 
 class AgentFault(Exception):
@@ -44,14 +47,20 @@ class Record:
         self._exited: _Moment | None = None
         self._started = self._now()
         self._open: tuple[str, float] | None = None
+        self._answers_chars = 0
 
-    def ask(self, turn: Turn) -> None:
+    def ask(self, message: str) -> None:
         """A message is being sent."""
-        self._open = (turn.user, time.monotonic())
+        self._open = (message, time.monotonic())
 
     def answer(self, text: str) -> None:
-        """The complete answer to the message asked last; also the end of the agent's own time, so far."""
+        """The complete answer to the message asked last; also the end of the agent's own time, so far. Raises
+        `AgentFault` when the answers have become too long."""
         if self._open is not None:
+            if self._answers_chars + len(text) > MAX_ANSWERS_BYTES:
+                size = format_size(MAX_ANSWERS_BYTES)
+                raise AgentFault(f"agent answered with more than {size} in all", quote_stderr=False)
+            self._answers_chars += len(text)
             user, since = self._open
             self._ended = self._now()
             duration_s = max(0.0, self._ended.at_s - since)
@@ -59,8 +68,16 @@ class Record:
             self.turns.append(TurnRecord(user=user, answer=text, duration_s=duration_s, started_s=started_s))
             self._open = None
 
-    def tool_call(self, name: str, arguments: Any, result: Any) -> None:
-        self.tool_calls.append(ToolCall(name, arguments, result, turn=len(self.turns)))
+    def tool_call(self, name: str, arguments: Any, result: Any, *, id: str = "") -> None:
+        self.tool_calls.append(ToolCall(name, arguments, result, turn=len(self.turns), id=id))
+
+    def report(self, call: ToolCall, index: int | None = None) -> int:
+        """As `tool_call`, of one whose details may still change: then it stands at `index`, which is returned."""
+        if index is None:
+            self.tool_calls.append(call)
+            return len(self.tool_calls) - 1
+        self.tool_calls[index] = call
+        return index
 
     def mark_end(self) -> None:
         """The agent's program has ended; what Aegis still waits for afterwards is not the agent's time."""

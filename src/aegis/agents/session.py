@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from aegis.agents.base import AgentResult, nothing_waited
+from aegis.agents.base import AgentResult, UserFault, UserTurns, nothing_waited
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.tail import Tail, last_line
 from aegis.errors import GuestOperationError, SandboxError, SandboxLostError
 from aegis.sandbox.base import ExitStatus, Process, Sandbox
 from aegis.suite.model import Agent
-from aegis.suite.units import format_duration
+from aegis.suite.units import format_duration, format_size
 
 DRAIN_GRACE_S = 1.0
 """How long output may still arrive after the program ended: longer only when a child of it holds the pipe
 open."""
+
+MAX_UNSENT_BYTES = 16 * 1024 * 1024
+"""So much may wait for an agent that does not read before it gets more."""
 
 END_S = 60.0
 """How long ending an agent may take on a very slow host before the sandbox counts as broken."""
@@ -38,6 +41,16 @@ async def start_shell(sandbox: Sandbox, agent: Agent) -> Process:
         ) from error
 
 
+def shares_host(sandbox: Sandbox) -> bool:
+    """Whether trials run as plain programs of the host: its ports are theirs, and `/workspace` is a folder of it."""
+    return sandbox.info.driver == "process"
+
+
+def turn_name(number: int, turns: UserTurns) -> str:
+    """For a failure: `turn 3 of 40`, or `turn 3` where nobody knows how many there will be."""
+    return f"turn {number}" if turns.total is None else f"turn {number} of {turns.total}"
+
+
 def describe_end(status: ExitStatus) -> str:
     """For a failure: `agent ended with exit code 3`, `agent was killed by signal 9`."""
     return f"agent {'ended with' if status.signal is None else 'was'} {status.describe()}"
@@ -52,6 +65,7 @@ class Session:
         self._stdout = aiter(process.stdout())
         self._next: asyncio.Task[bytes | None] | None = None
         self._input: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unsent_bytes = 0
         self._exited = asyncio.create_task(process.wait())
         self._exited.add_done_callback(lambda _: record.mark_end())
         self._stderr = asyncio.create_task(_drain(process.stderr(), record.stderr))
@@ -60,7 +74,14 @@ class Session:
         self._swept = False
 
     def send(self, data: bytes) -> None:
-        """Queue bytes for standard input; an agent that doesn't read them can't hold up its reader."""
+        """Queue bytes for standard input; an agent that doesn't read them can't hold up its reader. Raises `AgentFault`
+        when more than `MAX_UNSENT_BYTES` wait already."""
+        if self._unsent_bytes > MAX_UNSENT_BYTES:
+            size = format_size(MAX_UNSENT_BYTES)
+            raise AgentFault(
+                f"agent goes on without reading its input, of which more than {size} wait for it"
+            )
+        self._unsent_bytes += len(data)
         self._input.put_nowait(data)
 
     def close_stdin(self) -> None:
@@ -77,6 +98,16 @@ class Session:
             self._exited.result()
             await self._take_leave(self._next)
         if not self._next.done():
+            return None
+        data, self._next = self._next.result(), None
+        return data
+
+    async def arrived(self) -> bytes | None:
+        """What of the standard output has come already, without waiting for more; None when nothing has."""
+        if self._next is None:
+            self._next = asyncio.create_task(_advance(self._stdout))
+            await asyncio.sleep(0)
+        if not self._next.done() or self._next.result() is None:
             return None
         data, self._next = self._next.result(), None
         return data
@@ -122,6 +153,7 @@ class Session:
     async def _write(self) -> None:
         while (data := await self._input.get()) is not None:
             await self.process.write(data)
+            self._unsent_bytes -= len(data)
         await self.process.close_stdin()
 
 
@@ -137,11 +169,12 @@ async def conduct(
     """Run `talk` within the time allowed, to which what `waited_s()` grows by is added, then `farewell` (which bounds
     itself), and end the agent for certain.
 
-    Both raise `AgentFault` for what the agent does wrong. Raises `SandboxError`s, but not the loss of a
-    machine that its own workload ended: that is the agent's failure."""
+    Both raise `AgentFault` for what the agent does wrong; `talk` may raise `UserFault`. Raises `SandboxError`s, but not
+    the loss of a machine that its own workload ended: that is the agent's failure."""
     session = Session(process, record)
     limit = OwnTimeLimit(timeout_s, waited_s)
     failure: str | None = None
+    user_fault: str | None = None
     quote_stderr = timed_out = False
     try:
         try:
@@ -154,16 +187,20 @@ async def conduct(
                 raise
             timed_out = True
             record.stop_clock()
-            failure = f"timed out: no complete answer within {limit.describe()}"
+            which = f" to turn {len(record.turns) + 1}" if record.turns else ""
+            failure = f"timed out: no complete answer{which} within {limit.describe()}"
         except AgentFault as fault:
             record.stop_clock()
             failure, quote_stderr = fault.text, fault.quote_stderr
+        except UserFault as unable:
+            record.stop_clock()
+            user_fault = str(unable)
         try:
             await session.end()
         except (SandboxError, TimeoutError) as error:
             # Already judged: what the machine does in its last moment can't make the agent's failure less
             # certain.
-            if failure is None:
+            if failure is None and user_fault is None:
                 raise _not_ended(error) from error
     except SandboxLostError as lost:
         if not lost.by_guest:
@@ -174,7 +211,7 @@ async def conduct(
         await session.release()
     if quote_stderr and (words := last_line(record.stderr.text())):
         failure = f"{failure}: {words}"
-    return AgentResult(record.trace(), failure, timed_out)
+    return AgentResult(record.trace(), failure, timed_out, user_fault)
 
 
 def _not_ended(error: SandboxError | TimeoutError) -> SandboxError:

@@ -441,7 +441,8 @@ class Caller:
         self.loop: Any = None
 
     def __call__(self, text: str) -> str:
-        self.messages.append({"role": "user", "content": text})
+        if self.whole:
+            self.messages.append({"role": "user", "content": text})
         result = self.function([dict(message) for message in self.messages] if self.whole else text)
         if inspect.isawaitable(result):
             result = self.wait(result)
@@ -455,9 +456,10 @@ class Caller:
             raise TypeError(
                 f"the function returned {kind}; it must return a str, or a dict with a str as content"
             )
-        self.messages.append(
-            dict(result) if isinstance(result, dict) else {"role": "assistant", "content": answer}
-        )
+        if self.whole:
+            self.messages.append(
+                dict(result) if isinstance(result, dict) else {"role": "assistant", "content": answer}
+            )
         return answer
 
     def wait(self, awaitable: Any) -> Any:

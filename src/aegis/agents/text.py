@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult, nothing_waited
+from aegis.agents.base import MAX_ANSWER_BYTES, AgentResult, UserTurns, nothing_waited
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.session import Session, conduct, describe_end, start_shell
+from aegis.errors import UsageError
 from aegis.sandbox.base import PreparedProcess, Sandbox
-from aegis.suite.model import Agent, Turn
+from aegis.suite.model import Agent
 from aegis.suite.units import format_size
 
 
@@ -30,22 +31,29 @@ class TextDriver:
         self,
         sandbox: Sandbox,
         agent: Agent,
-        turns: tuple[Turn, ...],
+        turns: UserTurns,
         *,
         timeout_s: float,
         waited_s: Callable[[], float] = nothing_waited,
         on_turn: Callable[[int], None] | None = None,
     ) -> AgentResult:
+        if turns.total is None:
+            raise UsageError(
+                "the protocol text hands over all messages at once: what a user says cannot depend on the answers",
+                fix="Use the protocol jsonl, python, chat or acp (docs/agents.md).",
+            )
         record = Record(waited_s)
 
         async def talk(session: Session) -> None:
-            for index, turn in enumerate(turns):
-                if on_turn is not None:
-                    on_turn(index)
-                record.ask(turn)
-                if index < len(turns) - 1:
+            messages: list[str] = []
+            while (message := await turns.next("" if messages else None)) is not None:
+                if messages:
                     record.answer("")
-            session.send(as_input(turns))
+                if on_turn is not None:
+                    on_turn(len(messages))
+                record.ask(message)
+                messages.append(message)
+            session.send(as_input(messages))
             session.close_stdin()
             record.answer(await _answer(session))
 
@@ -53,9 +61,9 @@ class TextDriver:
         return await conduct(process, record, talk=talk, timeout_s=timeout_s, waited_s=waited_s)
 
 
-def as_input(turns: tuple[Turn, ...]) -> bytes:
+def as_input(messages: Sequence[str]) -> bytes:
     """The messages as one text: each ends its line, one empty line stands between two."""
-    return "\n".join(turn.user.rstrip("\n") + "\n" for turn in turns).encode("utf-8", "replace")
+    return "\n".join(message.rstrip("\n") + "\n" for message in messages).encode("utf-8", "replace")
 
 
 async def _answer(session: Session) -> str:

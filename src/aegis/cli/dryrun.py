@@ -32,6 +32,7 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
         if case.id in counts:
             timeout_s = plan.prepared.timeout_s or case.timeout or suite.timeout
             yield f"  {one_line(case.id)}: {counts[case.id]} × at most {timeout_s:g} s of the agent's time"
+            yield from _users(case)
             yield from _weather(case)
     yield ""
     yield f"order: {one_line(', '.join(map(str, plan.trials)))}"
@@ -39,6 +40,18 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
     yield from _template(plan, isolation)
     yield ""
     yield from _network(plan.source.suite, os.environ)
+
+
+def _users(case: Case) -> Iterator[str]:
+    for turn in case.turns:
+        if (user := turn.simulate) is None:
+            continue
+        if user.model is None:
+            player = f"a script of {counted(len(user.script), 'rule')}"
+        else:
+            most = f"{user.budget.tokens:,} tokens" + (f", ${user.budget.usd:g}" if user.budget.usd else "")
+            player = f"the model {user.model} (at most {most} a trial)"
+        yield "    " + one_line(f"simulated user: up to {counted(user.turns, 'message')}, by {player}")
 
 
 def _weather(case: Case) -> Iterator[str]:

@@ -157,6 +157,7 @@ def _find(names: tuple[str, ...]) -> list[Path]:
 
 def _load(paths: Iterable[Path]) -> list[_Entry]:
     from aegis.agents import get
+    from aegis.agents.users import lack
     from aegis.faults.plan.reading import read_faults
     from aegis.gateway import entries as host_rules
     from aegis.scoring import registry
@@ -177,6 +178,7 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 host_rules=host_rules,
                 read_faults=read_faults,
                 read_stress=read_stress,
+                check_user=lack,
             )
         except SuiteError as error:
             entries.append(_Entry(path, file, None, error))

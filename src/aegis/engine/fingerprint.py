@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from aegis.engine.template import CaseFiles
-from aegis.suite.model import Case, Suite
+from aegis.suite.document import turn_document
+from aegis.suite.model import Case, Suite, Turn
 
 
 def fingerprint(
@@ -30,6 +31,7 @@ def fingerprint(
     content = {
         "suite": suite.suite,
         "protocol": suite.agent.protocol,
+        **({"permissions": suite.agent.permissions} if suite.agent.protocol == "acp" else {}),
         "machine": {"image": image, "memory": suite.sandbox.memory, "cpus": suite.sandbox.cpus},
         "isolation": isolation,
         "network": dict(network),
@@ -43,10 +45,17 @@ def _content(case: Case, files: CaseFiles) -> dict[str, Any]:
     faults = [rule.model_dump(mode="json", exclude={"source"}) for rule in case.faults]
     return {
         "id": case.id,
-        "turns": [turn.user for turn in case.turns],
+        "turns": [_turn(turn) for turn in case.turns],
         "world": {"files": files.world, "run": case.world.run},
         "expect": [[item.scorer, item.config] for item in case.expect],
         "checks": dict(files.checks),
         **({"faults": faults} if faults else {}),
         **({"stress": [rule.model_dump(mode="json") for rule in case.stress]} if case.stress else {}),
     }
+
+
+def _turn(turn: Turn) -> Any:
+    """The message alone where there is nothing else, as it always was: fingerprints stay what they are."""
+    if turn.simulate is None and not turn.expect:
+        return turn.user
+    return turn_document(turn)

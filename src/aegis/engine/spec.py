@@ -165,6 +165,9 @@ class TrialResult:
     """ISO 8601 in UTC: second 0 of the trace. None when the agent was never started."""
     setup: tuple[Exchange, ...] = ()
     """What passed while the world was set up: no part of the trace, but a replay needs it."""
+    simulator: Mapping[str, Any] | None = None
+    """What the models of simulated users took (`model_calls`, `cached`, `input_tokens`, `output_tokens`, `usd`): never
+    a part of the agent's own usage. None when no model played a user."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
@@ -173,6 +176,7 @@ class TrialResult:
         data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
         data["denied"] = [dataclasses.asdict(item) for item in self.denied]
         data["setup"] = [exchange.to_json() for exchange in self.setup]
+        data["simulator"] = None if self.simulator is None else dict(self.simulator)
         return data
 
     @classmethod

@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
+from aegis.agents.users import Conversation
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
+from aegis.faults.plan.match import describe as describe_match
 from aegis.sandbox.base import Driver, Sandbox, Template
+from aegis.scoring import matcher
 from aegis.scoring.base import Score, ScoreContext, Scorer
 from aegis.scoring.judge_all import score_all
-from aegis.suite.model import Agent
+from aegis.suite.model import Agent, Case
 from aegis.trace import Trace, build_trace
 from aegis.trace.faults import not_fired
 
@@ -49,7 +52,7 @@ class TrialTools:
     """Name → scorer."""
     network: NetworkSource
     answers: AnswerCache | None = None
-    """Where judges keep their models' answers."""
+    """Where judges and simulated users keep their models' answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +78,14 @@ class _Progress:
     trace: Trace | None = None
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
+    simulator: Mapping[str, Any] | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     """Run one attempt. Only `asyncio.CancelledError` comes out of here: every other ending is an outcome.
 
     `failed` and `timeout`: the agent's doing. `error`: no sandbox, a world that could not be set up, a
-    machine lost through no doing of the agent, or a scorer that could not tell.
+    machine lost through no doing of the agent, a simulated user that could not go on, or a scorer that could not tell.
     """
     try:
         network = await tools.network.open(
@@ -131,6 +135,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         denied=network.denied,
         setup=tuple(network.setup),
         agent_started_at=progress.agent_started_at,
+        simulator=progress.simulator,
     )
     return Attempt(result)
 
@@ -159,12 +164,15 @@ async def _inside(
     env = network.environment(sandbox.network)
     await _set_up_world(spec, tools.blobs, sandbox, env)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
+    if agent.user_fault is not None:
+        return "error", agent.user_fault
     if agent.timed_out:
         return "timeout", agent.failure or f"no complete answer within {spec.timeout_s:g} s"
     if agent.failure is not None:
         return "failed", agent.failure
     assert progress.trace is not None
     _check_weather(progress.trace)
+    _check_rewrites(spec.case, progress.trace)
     await _score(spec, tools, sandbox, progress.trace, progress)
     return judge(progress.scores)
 
@@ -175,6 +183,19 @@ def _check_weather(trace: Trace) -> None:
     if missed:
         told = "; ".join(f"{fault.id} ({not_fired(fault)})" for fault in missed)
         raise _Ended("error", f"a required fault did not fire: {told}")
+
+
+def _check_rewrites(case: Case, trace: Trace) -> None:
+    """A variant that the gateway had to make and did not is the case as written."""
+    made = {rewrite for exchange in trace.exchanges for rewrite in exchange.rewrites}
+    missed = [rule for rule in case.rewrites if rule.require_fired and rule.id not in made]
+    if missed:
+        told = "; ".join(f"{rule.id} ({describe_match(rule.match)})" for rule in missed)
+        raise _Ended(
+            "error",
+            f"the gateway saw nothing that the variant could change: {told}; it proves nothing about this case "
+            "(require_fired: false lets it count)",
+        )
 
 
 def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
@@ -229,14 +250,19 @@ async def _observe(
     began = datetime.now(UTC)
     progress.agent_started_at = began.isoformat(timespec="microseconds")
     network.start_clock()
+    user = Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
     result: AgentResult | None = None
     failure: _Ended | AegisError | None = None
     try:
-        result = await _converse(spec, agent_driver, with_environment(spec.agent, env), sandbox, network)
+        result = await _converse(
+            spec, agent_driver, with_environment(spec.agent, env), user, sandbox, network
+        )
     except (_Ended, AegisError) as error:
         failure = error
+    finally:
+        progress.simulator = user.cost
     await network.end()
-    seen = Trace() if result is None else result.trace
+    seen = Trace() if result is None else user.marked(result.trace)
     # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
     progress.trace = await asyncio.to_thread(
         build_trace, seen, network.exchanges, tools.blobs.get, at=began, faults=network.faults
@@ -255,15 +281,20 @@ def with_environment(agent: Agent, env: Mapping[str, str]) -> Agent:
 
 
 async def _converse(
-    spec: TrialSpec, agent_driver: AgentDriver, agent: Agent, sandbox: Sandbox, network: TrialNetwork
+    spec: TrialSpec,
+    agent_driver: AgentDriver,
+    agent: Agent,
+    user: Conversation,
+    sandbox: Sandbox,
+    network: TrialNetwork,
 ) -> AgentResult:
     def waited_s() -> float:
-        return network.waited_s
+        return network.waited_s + user.waited_s
 
     try:
         async with OwnTimeLimit(spec.timeout_s + AGENT_GRACE_S, waited_s):
             return await agent_driver.converse(
-                sandbox, agent, spec.case.turns, timeout_s=spec.timeout_s, waited_s=waited_s
+                sandbox, agent, user, timeout_s=spec.timeout_s, waited_s=waited_s
             )
     except TimeoutError:
         # Its time was up long ago; that the machine no longer obeys is what a workload that starves it looks

@@ -4,6 +4,7 @@ Pure."""
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -93,6 +94,21 @@ def end_listing(value: Any, depth: int = _MAX_DEPTH) -> bool:
         elif isinstance(old, dict):
             found |= end_listing(old, depth - 1)
     return found
+
+
+def ways_on(value: Any, depth: int = _MAX_DEPTH) -> Iterator[tuple[dict[str, Any], str, bool]]:
+    """Where an answer says, outside its lists, whether there is more: the mapping, the member, and whether that is a
+    flag (`has_more`) and not a way on (`next`)."""
+    if not isinstance(value, dict) or depth == 0:
+        return
+    for name, item in value.items():
+        plain = _plain(name)
+        if plain in _MORE and isinstance(item, bool):
+            yield value, name, True
+        elif _NEXT.fullmatch(plain) and not isinstance(item, dict | list):
+            yield value, name, False
+        else:
+            yield from ways_on(item, depth - 1)
 
 
 def _remove(parent: dict[str, Any], name: str, plain: str) -> None:

@@ -107,6 +107,9 @@ class Request:
     """To be called by whoever makes the answer late on purpose: a client that ends its side has left from then on, and
     the exchange ends with it. Before, a client that asked with `Connection: close` may end its side and read on."""
 
+    original: Request | None = None
+    """The request as the guest sent it, where an interceptor sends another body: a replay looks it up by this one."""
+
     layer: Literal["http", "mcp"] = "http"
     """`mcp`: not HTTP at all, but what an MCP server inside the sandbox is asked by its standard input (`tap.py`): the
     body is one JSON-RPC message, host and path are made up for it, and nothing is ever dialled."""

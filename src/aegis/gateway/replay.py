@@ -72,6 +72,7 @@ class Replayer(Interceptor):
         if request.layer == "mcp":
             # Who answers is inside the sandbox, and is there in a replay too.
             return await forward(request)
+        request = request.original or request
         data = await _read(request.body)
         decoded = codings.decode(data, request.header("content-encoding"), _COMPARED_BYTES)
         key = request_key(

@@ -1,4 +1,4 @@
-"""The host's own calls of models (the judge, later the simulated user): a thin face over the providers' own client
+"""The host's own calls of models (the judge, the simulated user): a thin face over the providers' own client
 libraries, `openai` and `anthropic` (optional: `pip install aegis-evals[judge]`).
 
 Public names: `complete`, `Endpoint`, `Completion`, `Message` (client.py), `AnswerCache`, `FolderCache` (cache.py).

@@ -58,6 +58,7 @@ async def complete(
     *,
     schema: dict[str, Any] | None = None,
     temperature: float | None = 0.0,
+    seed: int | None = None,
     max_tokens: int = MAX_TOKENS,
     timeout_s: float = TIMEOUT_S,
     retries: int = RETRIES,
@@ -66,15 +67,17 @@ async def complete(
     can, and `data` is the parsed answer, or None when it is not JSON.
 
     An endpoint that refuses an option (some models take no temperature, some servers no schema) is asked again without
-    it. Raises `HostNeedsError` when the library or the key is missing, `InfrastructureError` when no answer came. Keys
-    are read from the environment here and appear in no message.
+    it; a `seed` is sent by OpenAI's protocol only, the other one has none. Raises `HostNeedsError` when the library or
+    the key is missing, `InfrastructureError` when no answer came. Keys are read from the environment here and appear in
+    no message.
     """
     if lack := problem(endpoint):
         raise HostNeedsError(f"the model {endpoint.model!r} cannot be asked: it {lack}")
     key = os.environ[endpoint.key_variable] if endpoint.key_variable else None
-    options = {"max_tokens": max_tokens, "timeout_s": timeout_s, "retries": retries}
-    if temperature is not None:
-        options["temperature"] = temperature
+    options: dict[str, Any] = {"max_tokens": max_tokens, "timeout_s": timeout_s, "retries": retries}
+    for name, value in (("temperature", temperature), ("seed", seed)):
+        if value is not None:
+            options[name] = value
     backend = _backend(endpoint)
     told = await _ask(backend, endpoint, key, system, messages, schema, options)
     return _completion(endpoint, told, schema is not None)
@@ -91,13 +94,13 @@ async def _ask(
 ) -> dict[str, Any]:
     if schema is not None:
         system = f"{system}\n\nAnswer with one JSON object of this JSON Schema and nothing else:\n{json.dumps(schema)}"
-    for _ in range(4):
+    for _ in range(5):
         try:
             return await backend.ask(endpoint, key, system, messages, schema, options)
         except RefusedError as refused:
             words = _without(str(refused), key)
-            if "temperature" in options and "temperature" in words:
-                options = {name: value for name, value in options.items() if name != "temperature"}
+            if named := [name for name in ("temperature", "seed") if name in options and name in words]:
+                options = {name: value for name, value in options.items() if name not in named}
             elif "max_tokens" in options and "max_tokens" in words and endpoint.provider == "openai":
                 options = {name: value for name, value in options.items() if name != "max_tokens"}
             elif schema is not None:
@@ -115,14 +118,19 @@ def _completion(endpoint: Endpoint, told: dict[str, Any], structured: bool) -> C
     cached = {name: told.pop(name, None) for name in ("cached_tokens", "cache_write_tokens")}
     tokens = {name: told.get(name) for name in ("input_tokens", "output_tokens")}
     model = told.get("model") or endpoint.model
-    own = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
-    url = endpoint.base_url or own[endpoint.provider]
+    url = own_url(endpoint)
     found = (prices.price(name, **tokens, **cached, url=url) for name in (model, endpoint.model))
     usd = next((price for price in found if price is not None), None)
     data = told.pop("data", None)
     if structured and data is None:
         data = parse_object(told["text"])
     return Completion(told["text"], model, data, told.get("input_tokens"), told.get("output_tokens"), usd)
+
+
+def own_url(endpoint: Endpoint) -> str:
+    """The address that a price depends on: the endpoint's own, or its provider's."""
+    own = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com"}
+    return endpoint.base_url or own[endpoint.provider]
 
 
 def parse_object(text: str) -> Any:

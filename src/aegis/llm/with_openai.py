@@ -32,8 +32,9 @@ async def ask(
         # OpenAI's reasoning models know only the newer name; other servers often only the older one.
         name = "max_completion_tokens" if endpoint.base_url is None else "max_tokens"
         request[name] = options["max_tokens"]
-    if "temperature" in options:
-        request["temperature"] = options["temperature"]
+    for name in ("temperature", "seed"):
+        if name in options:
+            request[name] = options[name]
     if schema is not None:
         named = {"name": "answer", "schema": schema, "strict": True}
         request["response_format"] = {"type": "json_schema", "json_schema": named}

@@ -11,13 +11,15 @@ from aegis.report.text import counted
 
 MAX_DENIED_LINES = 10
 MAX_FAULT_LINES = 10
+MAX_REFUSED_LINES = 10
 
 _NOT_ALLOWED = "is not in network.allow"
 _TOTALS = ("model_calls", "input_tokens", "output_tokens", "usd")
 
 
 def consumed(document: Mapping[str, Any]) -> Iterator[str]:
-    """What the agents' model calls took, and apart from it what judging took. Nothing when there were none."""
+    """What the agents' model calls took, and apart from it what judging and what playing users took. Nothing when there
+    were none."""
     usages = [trial["usage"] for trial in document["trials"]]
     if any(usage["model_calls"] for usage in usages):
         prices = document.get("prices")
@@ -27,6 +29,8 @@ def consumed(document: Mapping[str, Any]) -> Iterator[str]:
     judge = document.get("judge")
     if judge:
         yield f"judges: {_amounts(judge)}"
+    if simulator := document.get("simulator"):
+        yield f"simulated users: {_amounts(simulator)}"
 
 
 def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -36,6 +40,38 @@ def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
             f"REPLAY of run {run}: its recording answered instead of the network. "
             "This result is no baseline and cannot be compared."
         )
+
+
+def stress_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """What each kind of stress cost, the dearest first, and which variants were not run."""
+    stress = document.get("stress")
+    if not stress:
+        return
+    told = sorted(
+        stress["effects"], key=lambda effect: effect["change"] if effect["change"] is not None else 2
+    )
+    for effect in told:
+        yield _effect(effect)
+    refused = stress["refused"]
+    for item in refused[:MAX_REFUSED_LINES]:
+        why = "would break what the case expects" if item["rejected"] else "does not apply"
+        yield f"not run: {item['case']} ({item['variant']}) {why}: {item['reason']}"
+    if len(refused) > MAX_REFUSED_LINES:
+        yield f"… and {len(refused) - MAX_REFUSED_LINES} more variants not run (all of them: --json PATH)"
+
+
+def _effect(effect: Mapping[str, Any]) -> str:
+    if effect["change"] is None:
+        return f"{effect['variant']}: nothing to compare, no case was judged both ways"
+    low, high = (round(100 * bound) for bound in effect["interval"])
+    points = round(100 * effect["change"])
+    cost = (
+        f"costs {-points} points" if points < 0 else f"gains {points} points" if points else "costs nothing"
+    )
+    rates = f"{100 * effect['reference_rate']:.0f} % → {100 * effect['rate']:.0f} %"
+    where = f" in {_listed(effect['broken'])}" if effect["broken"] else ""
+    cases = counted(effect["cases"], "case")
+    return f"{effect['variant']}: {cost} ({rates}; 95 % interval {low:+} to {high:+}, {cases}){where}"
 
 
 def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:

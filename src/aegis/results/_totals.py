@@ -53,6 +53,15 @@ def judge(results: Iterable[Row]) -> dict[str, Any] | None:
     return {"model_calls": asked, **{name: _sum(cost.get(name) for cost in costs) for name in _JUDGED}}
 
 
+def simulator(results: Iterable[Row]) -> dict[str, Any] | None:
+    """What playing users by models took; None when no model played one. As in `judge`."""
+    costs = [result["simulator"] for result in results if result.get("simulator")]
+    if not costs:
+        return None
+    asked = sum(cost["model_calls"] for cost in costs)
+    return {"model_calls": asked, **{name: _sum(cost.get(name) for cost in costs) for name in _JUDGED}}
+
+
 def _sum(values: Iterable[Any]) -> Any:
     numbers = list(values)
     if None in numbers:

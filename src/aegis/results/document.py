@@ -16,6 +16,7 @@ from typing import Any
 
 from aegis.errors import LedgerError
 from aegis.results import _totals, verdict
+from aegis.results.effects import effects
 from aegis.results.records import OUTCOMES, RunRecord, TrialRecord
 
 SCHEMA = "aegis.run/1"
@@ -37,14 +38,15 @@ def build(
 
     Keys of `run.config` that are read: `fail_under` (percent; absent or None: 100), `isolation` (mapping with
     `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`, or None),
-    `fingerprint` (text or None), `seed` (integer or None), `recorded` (absent: False), `replay_of` (id of a run or
-    None), `started_at` (ISO 8601; absent: `run.created_at`), and `duration_s` (seconds) when the argument is None.
+    `fingerprint` (text or None), `refused` (variants that could not be made; absent: none), `seed` (integer or None),
+    `recorded` (absent: False), `replay_of` (id of a run or None), `started_at` (ISO 8601; absent: `run.created_at`),
+    and `duration_s` (seconds) when the argument is None.
     Other keys are left alone, and so are keys of the mappings that the document doesn't have.
 
     The verdict counts every trial in `trials` as planned; one without an outcome appears as `cancelled`,
     reason `not run`. A trial's result is a TrialResult as JSON; its `trace` is the digest of a blob, or the
     trace itself, from which `answer`, `turns` and the number of tool calls are then taken. `usage`, `exchanges` and
-    `prices` (which ones, as text) stand beside it.
+    `prices` (which ones, as text) stand beside it, and `simulator` (what the models of simulated users took, or None).
     """
     config = run.config
     entries = [_entry(trial) for trial in trials]
@@ -74,8 +76,17 @@ def build(
         "denied": _totals.denied(results),
         "prices": _totals.prices(results),
         "judge": _totals.judge(results),
+        "simulator": _totals.simulator(results),
+        "stress": _stress(entries, config.get("refused") or ()),
         "trials": entries,
     }
+
+
+def _stress(
+    entries: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    found = effects(entries)
+    return {"effects": found, "refused": [dict(item) for item in refused]} if found or refused else None
 
 
 def schema() -> dict[str, Any]:

@@ -188,6 +188,14 @@ class Sandbox(Protocol):
         """The process that the template prepared under this name. Once per sandbox.
         Raises `GuestOperationError(not-found)`."""
 
+    async def dial(self, port: int, *, wait_s: float = 0.0) -> Process:
+        """Connect to a program that listens on this port of the sandbox's own loopback, whatever the image holds.
+
+        What is written to the process goes there, its standard output is what comes back, and it exits when the other
+        side has ended: with code 0, or another when the connection broke. Closing its input ends the sending only.
+        Raises `GuestOperationError` (`not-found`) when nothing has listened there for `wait_s`.
+        """
+
     async def run(
         self,
         argv: tuple[str, ...],

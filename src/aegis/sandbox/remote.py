@@ -50,6 +50,9 @@ class RemoteSandbox:
     async def attach(self, name: str) -> MuxProcess:
         return await self._mux.attach(name)
 
+    async def dial(self, port: int, *, wait_s: float = 0.0) -> MuxProcess:
+        return await self._mux.open({"op": "dial", "port": port, "wait": wait_s})
+
     async def run(
         self,
         argv: tuple[str, ...],

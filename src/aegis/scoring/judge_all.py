@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from aegis.errors import InfrastructureError, SandboxLostError, UsageError
-from aegis.scoring import registry, usercode
+from aegis.scoring import registry, turns, usercode
 from aegis.scoring.base import ConfigError, Score, ScoreContext, Scorer
 from aegis.scoring.words import failed
 from aegis.suite.model import Case, Expectation
@@ -15,7 +16,7 @@ def needed_files(case: Case) -> tuple[str, ...]:
     """Paths in the suite's folder whose contents `ScoreContext.check_files` must hold, each once, in
     order."""
     paths: dict[str, None] = {}
-    for expectation in case.expect:
+    for expectation in (*case.expect, *(entry for turn in case.turns for entry in turn.expect)):
         paths.update(dict.fromkeys(registry.get(expectation.scorer).files(expectation.config)))
     return tuple(paths)
 
@@ -27,7 +28,8 @@ async def score_all(
     get: Callable[[str], Scorer] = registry.get,
     keep: Callable[[Score], None] = lambda score: None,
 ) -> tuple[Score, ...]:
-    """One score for each expectation, in the suite's order (a `command` may change what later ones see).
+    """One score for each expectation: first those of the case in the suite's order (a `command` may change what later
+    ones see), then those of its turns.
 
     Every scorer is run, whatever the others do; `keep` is given each score at once. Raises the first
     `InfrastructureError` after the last one has run: then nobody can tell whether the trial passed. `get`
@@ -35,15 +37,29 @@ async def score_all(
     """
     scores: list[Score] = []
     errors: list[InfrastructureError] = []
-    for expectation in case.expect:
+    for asked in turns.asked(case, context):
         try:
-            scores.append(await _score(expectation, context, get))
+            scores.append(await _judged(asked, get))
             keep(scores[-1])
         except InfrastructureError as error:
             errors.append(error)
     if errors:
         raise errors[0]
     return tuple(scores)
+
+
+async def _judged(asked: turns.Asked, get: Callable[[str], Scorer]) -> Score:
+    if asked.context is None:
+        return failed(
+            asked.expectation.scorer, f"{asked.where}there was no such turn: the simulated user said nothing"
+        )
+    try:
+        score = await _score(asked.expectation, asked.context, get)
+    except InfrastructureError as error:
+        if not asked.where:
+            raise
+        raise InfrastructureError(f"{asked.where}{error}", fix=error.fix) from error
+    return replace(score, reason=f"{asked.where}{score.reason}") if asked.where else score
 
 
 async def _score(expectation: Expectation, context: ScoreContext, get: Callable[[str], Scorer]) -> Score:

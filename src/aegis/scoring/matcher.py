@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from aegis.errors import InfrastructureError
 from aegis.scoring import configs, jsonvalue, pattern, schema
 from aegis.scoring.configs import Path, Problem
 from aegis.scoring.pattern import Deadline, TooSlowError
@@ -88,6 +89,21 @@ def judge_now(config: Any, text: str, noun: str) -> Judgement:
     if lack is None:
         return Judgement(True, f"{noun} does {describe(config)}")
     return Judgement(False, f"expected {noun} to {describe(config)}, {lack}")
+
+
+async def holds(config: Any, text: str) -> bool:
+    """Whether a text does what a matcher asks for, found out in a thread. Raises `InfrastructureError` when that takes
+    longer than `JUDGING_S`, and for a schema that can't be resolved."""
+
+    def look() -> bool:
+        try:
+            return _lack(config, _Subject(text, Deadline())) is None
+        except TooSlowError as error:
+            raise InfrastructureError(
+                f"whether an answer does {describe(config)} is not known: {error}"
+            ) from None
+
+    return await asyncio.to_thread(look)
 
 
 def describe(config: Any) -> str:

@@ -36,7 +36,8 @@ class Variant:
     name: str
     """`TRANSFORM.LEVEL`, or `TRANSFORM` where there is one level: usable as a file name."""
     case: Case
-    """The changed case; id, tags and what is expected stay, further expectations may be added."""
+    """The changed case. Id, tags and what is expected stay, further expectations may be added, and limits be raised;
+    only a transform that says so, and why, expects something else."""
     change: str
     """What was done, in words, for people: `42 turns of other talk before the request (9,120 tokens)`."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aegis.suite.keys import LATER_SCORERS
+from aegis.suite.keys import AGENT_KEYS, LATER_SCORERS
 from aegis.suite.kinds import BAD
 from aegis.suite.paths import source_problem
 from aegis.suite.problems import Problems
@@ -27,10 +27,21 @@ def check_name(data: dict[str, Any], path: Path, found: Problems) -> None:
         found.add(("suite",), f"suite: is named {name!r} but its file {path.name!r}: name both alike")
 
 
+def check_agent_keys(data: dict[str, Any], found: Problems) -> None:
+    """No key of the agent is about another protocol than its own."""
+    agent = data.get("agent")
+    if not isinstance(agent, dict) or agent.get("protocol") is BAD:
+        return
+    protocol = agent.get("protocol", "text")
+    for key, owner in AGENT_KEYS.items():
+        if key in agent and protocol != owner:
+            found.wrong(("agent", key), f"is for protocol {owner} only: take it out")
+
+
 def check_ids(data: dict[str, Any], found: Problems) -> None:
     """No two cases have the same id."""
     first: dict[str, int] = {}
-    for index, case in _cases(data):
+    for index, case in cases_of(data):
         name = case.get("id")
         if isinstance(name, str) and first.setdefault(name, index) != index:
             file, line = found.locate(("cases", first[name], "id"))
@@ -48,7 +59,7 @@ def check_expectations(
 ) -> None:
     """Each scorer exists, takes its configuration, and finds the files it needs (relative to `base`)."""
     known: dict[str, str | None] = {}
-    for index, case in _cases(data):
+    for index, case in cases_of(data):
         entries = case.get("expect")
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
             if entry is BAD or entry[0] in LATER_SCORERS:
@@ -86,7 +97,8 @@ def check_sources(found: Problems, *, base: Path, root: Path) -> None:
                 found.wrong(("cases", index, "world", "files", target), problem)
 
 
-def _cases(data: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+def cases_of(data: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The cases that are mappings, with their places."""
     cases = data.get("cases")
     for index, case in enumerate(cases if isinstance(cases, list) else ()):
         if case is not BAD:

@@ -5,7 +5,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from aegis.suite.model import Agent, Case, FaultMatch, FaultRule, Model, Network, StressRule, Suite
+from aegis.suite.keys import AGENT_KEYS
+from aegis.suite.model import (
+    Agent,
+    Case,
+    Expectation,
+    FaultMatch,
+    FaultRule,
+    Model,
+    Network,
+    SayRule,
+    SimulatedUser,
+    StressRule,
+    Suite,
+    Turn,
+)
 from aegis.suite.units import format_duration, format_size
 
 
@@ -36,7 +50,15 @@ def _agent(agent: Agent) -> dict[str, Any]:
         name: {"hosts": list(secret.hosts), **({"optional": True} if secret.optional else {})}
         for name, secret in agent.secrets.items()
     }
-    return {**agent.model_dump(), "secrets": secrets}
+    written = {
+        **agent.model_dump(),
+        "secrets": secrets,
+        "ready_timeout": format_duration(agent.ready_timeout),
+    }
+    # A key that is about another protocol than the agent's is refused, whatever it says.
+    return {
+        key: value for key, value in written.items() if AGENT_KEYS.get(key, agent.protocol) == agent.protocol
+    }
 
 
 def _network(network: Network) -> dict[str, Any]:
@@ -62,9 +84,9 @@ def _case(case: Case, suite: Suite) -> dict[str, Any]:
         "id": case.id,
         "tags": list(case.tags),
         "description": case.description,
-        "conversation": [{"user": turn.user} for turn in case.turns],
+        "conversation": [turn_document(turn) for turn in case.turns],
         "world": {"files": dict(case.world.files), "run": list(case.world.run)},
-        "expect": [{entry.scorer: entry.config} for entry in case.expect],
+        "expect": _expect(case.expect),
     }
     if own := [rule for rule in case.faults if rule not in suite.faults]:
         document["faults"] = [rule_document(rule) for rule in own]
@@ -75,6 +97,35 @@ def _case(case: Case, suite: Suite) -> dict[str, Any]:
     if case.timeout is not None:
         document["timeout"] = format_duration(case.timeout)
     return document
+
+
+def _expect(entries: tuple[Expectation, ...]) -> list[dict[str, Any]]:
+    return [{entry.scorer: entry.config} for entry in entries]
+
+
+def turn_document(turn: Turn) -> dict[str, Any]:
+    """An entry of a conversation as a suite's file writes it."""
+    said = {"user": turn.user} if turn.simulate is None else {"simulate": _user(turn.simulate)}
+    return {**said, **({"expect": _expect(turn.expect)} if turn.expect else {})}
+
+
+def _user(user: SimulatedUser) -> dict[str, Any]:
+    written = user.model_dump(exclude_defaults=True)
+    if "gives_up_after" in written:
+        written["gives_up"] = written.pop("gives_up_after")
+    if "knows" in written:
+        written["knows"] = list(user.knows)
+    if "budget" in written:
+        written["budget"] = user.budget.model_dump(exclude_none=True)
+    if user.script:
+        written["script"] = [_say_rule(rule) for rule in user.script]
+    return written
+
+
+def _say_rule(rule: SayRule) -> dict[str, Any]:
+    if rule.when is None:
+        return {"otherwise": rule.say}
+    return {"when": rule.when, "say": rule.say, **({"once": True} if rule.once else {})}
 
 
 def stress_document(rule: StressRule) -> dict[str, Any]:

@@ -38,6 +38,7 @@ from aegis.suite.problems import Path, Problems
 from aegis.suite.secretkeys import Secrets, secret_section
 from aegis.suite.stresskeys import Stress
 from aegis.suite.units import describe
+from aegis.suite.userkeys import SIMULATE, TURN_SCORERS
 
 MIB = 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -105,10 +106,29 @@ AGENT = Section(
         ),
         Key(
             "protocol",
-            Choice("protocol", ("text", "jsonl", "python"), later=("chat", "acp")),
+            Choice("protocol", ("text", "jsonl", "python", "chat", "acp")),
             "How turns reach the agent: text (standard input and output, one process), "
-            "jsonl (one JSON object a line), python (a function)",
+            "jsonl (one JSON object a line), python (a function), chat (an HTTP server with OpenAI's chat "
+            "completions), acp (the Agent Client Protocol on standard input and output)",
             default="text",
+        ),
+        Key(
+            "port",
+            Integer(1, 65535),
+            "Protocol chat: where the server listens; its environment has it as PORT",
+            default=8000,
+        ),
+        Key(
+            "ready_timeout",
+            Duration(0.1, 3600.0),
+            "Protocol chat: how long the server may take until it listens",
+            default="60s",
+        ),
+        Key(
+            "permissions",
+            Choice("answer", ("allow", "deny")),
+            "Protocol acp: the answer when the agent asks whether it may run a tool",
+            default="allow",
         ),
         Key("env", _ENV, "Environment variables of the agent"),
         Key(
@@ -119,6 +139,9 @@ AGENT = Section(
         ),
     ),
 )
+
+AGENT_KEYS = {"port": "chat", "ready_timeout": "chat", "permissions": "acp"}
+"""Key of `agent` → the only protocol that it is about."""
 
 ROUTE = Section(
     (
@@ -237,18 +260,20 @@ WORLD = Section(
     later=("clock",),
 )
 
-TURN = Section(
-    (
-        Key(
-            "user",
-            Text("a message", any_character=True),
-            "What the user says",
-            required=True,
-            alternative="simulate",
+
+def turn_section(scorers: tuple[str, ...] = ()) -> Section:
+    return Section(
+        (
+            Key("user", Text("a message", any_character=True), "What the user says"),
+            Key("simulate", SIMULATE, "A user whose messages depend on the answers"),
+            Key(
+                "expect",
+                Expect(tuple(name for name in scorers if name in TURN_SCORERS)),
+                "What must be true of this turn alone: its answer, tool calls and requests",
+            ),
         ),
-    ),
-    later=("simulate",),
-)
+        one_of=("user", "simulate"),
+    )
 
 
 def case_section(
@@ -266,7 +291,7 @@ def case_section(
             ),
             Key(
                 "conversation",
-                ListOf(TURN, "a list of messages such as [{user: Hello}]", min_items=1),
+                ListOf(turn_section(scorers), "a list of messages such as [{user: Hello}]", min_items=1),
                 "What the agent is told, message by message",
             ),
             Key("world", WORLD, "What the case starts in, on top of the sandbox"),

@@ -14,11 +14,13 @@ from aegis.suite import stresskeys
 from aegis.suite.checks import (
     CheckExpectation,
     ExpectationFiles,
+    check_agent_keys,
     check_expectations,
     check_ids,
     check_name,
     check_sources,
 )
+from aegis.suite.conversations import CheckUser, check_conversations
 from aegis.suite.document import to_document
 from aegis.suite.faultkeys import NONE, Reach, ReadFaults, combined
 from aegis.suite.hosts import HostRules
@@ -35,6 +37,7 @@ from aegis.suite.project import Project, project_of, twin_of
 from aegis.suite.pysuite import run_python_suite
 from aegis.suite.stresskeys import ReadStress
 from aegis.suite.textfile import Unreadable, read_text
+from aegis.suite.userkeys import user_fields
 from aegis.suite.yamltree import BadYaml, parse_yaml
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
@@ -55,6 +58,7 @@ def load_suite(
     faults: Sequence[str] | None = None,
     read_stress: ReadStress | None = None,
     stress: Sequence[str] | None = None,
+    check_user: CheckUser | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
@@ -67,7 +71,8 @@ def load_suite(
     file belongs to, found from its place by default. `read_faults` (`aegis.faults.plan.reading`) reads the keys
     `faults`; without it they are left out. `faults` are names of profiles that stand in place of the suite's own
     `faults`; with `none` alone no case has any. `read_stress` (`aegis.stress.reading`) and `stress` are the same for
-    the keys `stress`. Raises `UsageError` when they can't be used.
+    the keys `stress`. `check_user` returns why the model of a simulated user cannot be asked from here. Raises
+    `UsageError` when they can't be used.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
     text`, with files named relative to the project's root; `UsageError` when the project's own configuration
@@ -85,6 +90,7 @@ def load_suite(
         faults,
         read_stress,
         stress,
+        check_user,
     )
     try:
         suite = loader.load()
@@ -127,6 +133,7 @@ class _Loader:
     faults_instead: Sequence[str] | None = None
     read_stress: ReadStress | None = None
     stress_instead: Sequence[str] | None = None
+    check_user: CheckUser | None = None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -160,11 +167,13 @@ class _Loader:
         if twin is not None:
             found.add(("suite",), f"{self._shown(twin)} has the same name: keep one of the two")
         check_ids(data, found)
+        check_agent_keys(data, found)
         base, root = self.path.parent, self.project.root
         check_sources(found, base=base, root=root)
         if self.check_expectation is not None:
             check, files = self.check_expectation, self.expectation_files
             check_expectations(data, check, files, found, base=base, root=root)
+        check_conversations(data, found, self.check_expectation, self.check_user)
         reach = check_network(data, found, root=root, rules=self.host_rules)
         self._read_faults(data, found, reach)
         self._read_stress(data, found)
@@ -294,15 +303,12 @@ class _Loader:
             fields = {key: value for key, value in case.items() if key not in ("input", "conversation")}
             if "files" in case.get("world", {}):
                 fields["world"] = {**case["world"], "files": self._world_files(case["world"]["files"])}
-            fields["turns"] = case.get("conversation") or [{"user": case["input"]}]
-            fields["expect"] = [
-                {
-                    "scorer": scorer,
-                    "config": config,
-                    "line": self._locate(("cases", index, "expect", number))[1],
-                }
-                for number, (scorer, config) in enumerate(case["expect"])
+            turns = case.get("conversation") or [{"user": case["input"]}]
+            fields["turns"] = [
+                self._turn(turn, ("cases", index, "conversation", number))
+                for number, turn in enumerate(turns)
             ]
+            fields["expect"] = self._expectations(case["expect"], ("cases", index, "expect"))
             fields["source_file"], fields["source_line"] = file, line
             cases.append(fields)
         model = {**data, "cases": cases, "source_file": self.shown, "agent": self._agent(data)}
@@ -314,6 +320,20 @@ class _Loader:
             }
             model["sandbox"] = {**data["sandbox"], "files": files}
         return model
+
+    def _turn(self, turn: dict[str, Any], place: Place) -> dict[str, Any]:
+        fields = dict(turn)
+        if "simulate" in turn:
+            fields["simulate"] = user_fields(turn["simulate"])
+        if "expect" in turn:
+            fields["expect"] = self._expectations(turn["expect"], (*place, "expect"))
+        return fields
+
+    def _expectations(self, entries: list[Any], place: Place) -> list[dict[str, Any]]:
+        return [
+            {"scorer": scorer, "config": config, "line": self._locate((*place, number))[1]}
+            for number, (scorer, config) in enumerate(entries)
+        ]
 
     def _agent(self, data: dict[str, Any]) -> dict[str, Any]:
         """Secrets that a route stands in for are optional without saying so."""

@@ -32,7 +32,13 @@ class Agent(Model):
     command: str
     """A shell command (`sh -c`) run in the sandbox in /workspace; for protocol `python`:
     `module:function`."""
-    protocol: Literal["text", "jsonl", "python"] = "text"
+    protocol: Literal["text", "jsonl", "python", "chat", "acp"] = "text"
+    port: int = 8000
+    """Where the server of protocol `chat` listens, in a machine of its own."""
+    ready_timeout: float = 60.0  # seconds
+    """How long that server may take until it listens."""
+    permissions: Literal["allow", "deny"] = "allow"
+    """What an agent of protocol `acp` is told when it asks whether it may run a tool."""
     env: dict[str, str] = Field(default_factory=dict)
     secrets: dict[str, Secret] = Field(default_factory=dict)
     """Variable → who may see its value. The value is read from the host's environment when the run starts; the agent's
@@ -111,12 +117,6 @@ class World(Model):
     `error`."""
 
 
-class Turn(Model):
-    """One scripted message of a conversation."""
-
-    user: str
-
-
 class Expectation(Model):
     """One entry of `expect`: the scorer's name and its own configuration, as written."""
 
@@ -125,6 +125,62 @@ class Expectation(Model):
     """Plain data: what JSON can hold."""
     line: int | None = None
     """Line of the entry in its file (the case's `source_file`), for messages and annotations."""
+
+
+class SpendingLimit(Model):
+    """What one simulated user may take in one trial, kept answers counted as if they were asked for."""
+
+    tokens: int = 500_000
+    """Sent and received together."""
+    usd: float | None = None
+
+
+class SayRule(Model):
+    """One rule of a simulated user's script."""
+
+    when: Any = None
+    """A matcher (as the scorer `answer` takes it) of the agent's answer; None: whatever it is (`otherwise`)."""
+    say: str
+    once: bool = False
+    """Whether it is used up when it has spoken."""
+
+
+class SimulatedUser(Model):
+    """A part of a conversation that depends on the agent's answers. Exactly one of `model` and `script` is set."""
+
+    turns: int
+    """The most messages that it says."""
+    persona: str = ""
+    goal: str = ""
+    knows: tuple[str, ...] = ()
+    begins: str | None = None
+    """Its first message."""
+    gives_up: str = ""
+    """When it gives up, in words for the model."""
+    gives_up_after: int | None = None
+    """It gives up when its goal is not reached after so many messages."""
+    done: Any = None
+    """A matcher of the agent's answer that shows that the goal is reached."""
+    model: str | None = None
+    provider: Literal["openai", "anthropic"] | None = None
+    base_url: str | None = None
+    key_env: str | None = None
+    """Environment variable of the host that holds the model's key."""
+    seed: int = 0
+    budget: SpendingLimit = SpendingLimit()
+    script: tuple[SayRule, ...] = ()
+    unmatched: Literal["end", "error"] = "end"
+    """When no rule of the script matches: it falls silent, or the trial is an `error`."""
+
+
+class Turn(Model):
+    """One entry of a conversation: a message, or with `simulate` as many as the simulated user says."""
+
+    user: str = ""
+    """The message; of no meaning with `simulate`."""
+    simulate: SimulatedUser | None = None
+    expect: tuple[Expectation, ...] = ()
+    """What must be true of the answer, the tool calls and the requests of the turns that this entry brings."""
 
 
 class FaultMatch(Model):
@@ -212,6 +268,8 @@ class Case(Model):
     trials: int | None = None
     """Instead of the suite's `trials`."""
     timeout: float | None = None  # seconds
+    added_time: float = 0.0
+    """Seconds on top of the timeout, for the further turns of a variant. Only transforms set it."""
     source_file: str = ""
     """The file that the case stands in (the JSONL file for a bulk case), relative to the project root when
     inside it."""

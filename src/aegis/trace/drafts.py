@@ -23,6 +23,7 @@ class Draft:
     turn: int = 0
     id: str = ""
     is_error: bool = False
+    permission: str = ""
     asked_in: int | None = None
     answered_in: int | None = None
     exchanges: list[int] = field(default_factory=list)
@@ -44,6 +45,7 @@ class Draft:
             seen=tuple(self.seen),
             id=self.id,
             is_error=self.is_error,
+            permission=self.permission,
             asked_in=self.asked_in,
             answered_in=self.answered_in,
             exchanges=tuple(sorted(self.exchanges)),

@@ -39,6 +39,9 @@ class ToolCall:
     """Exchange in which the model asked for it."""
     answered_in: int | None = None
     """Exchange whose request told the model the result."""
+    permission: str = ""
+    """How the agent's question whether it may run it was answered: `allow_once`, `allow_always`, `reject_once`,
+    `reject_always`, or `cancelled` where nothing fit; "" when it did not ask (only protocol `acp` can)."""
     exchanges: tuple[int, ...] = ()
     """What it did: exchanges with hosts that are no model's, between the asking and the result."""
     started_s: float | None = None
@@ -67,6 +70,13 @@ class TurnRecord:
     """From the message's sending to the complete answer, on the host's clock, waiting at the gateway included."""
     started_s: float | None = None
     """When the message was sent, in seconds since the agent's start; None in traces from before this was kept."""
+    entry: int | None = None
+    """Which entry of the case's conversation (from 0) said it; None in traces from before this was kept."""
+    simulated: bool = False
+    """Whether a simulated user said it."""
+    user_ended: str = ""
+    """Why a simulated user said no more after the answer: `goal reached: …`, `gave up: …`, `bound: 12 turns`,
+    `no rule matched`; "" where the conversation just went on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +92,8 @@ class Trace:
     duration_s: float = 0.0
     """From the agent's start to its end or last answer. Sandbox start and scoring are not in it."""
     waited_s: float = 0.0
-    """Seconds of them in which the gateway made the agent wait for a provider's shared limit."""
+    """Seconds of them in which the gateway made the agent wait for a provider's shared limit, or a simulated user
+    thought."""
     recorded: bool = False
     """Whether a gateway watched the trial. Without one, the fields below say nothing."""
     exchanges: tuple[Exchange, ...] = ()

@@ -38,8 +38,10 @@ def rows(trace: Trace) -> list[Row]:
     found: list[tuple[float, int, Row]] = []
     for index, (turn, (started_s, ended_s)) in enumerate(zip(trace.turns, times_s, strict=True)):
         label = f"turn {index + 1}"
-        found.append((started_s, 0, Row("user", label, started_s, body=(("", turn.user),))))
-        answer = Row("answer", label, ended_s, turn.duration_s, body=(("", turn.answer),))
+        by = ("simulated",) if turn.simulated else ()
+        found.append((started_s, 0, Row("user", label, started_s, facts=by, body=(("", turn.user),))))
+        ended = (f"the user then ended: {turn.user_ended}",) if turn.user_ended else ()
+        answer = Row("answer", label, ended_s, turn.duration_s, facts=ended, body=(("", turn.answer),))
         found.append((ended_s, 9, answer))
     hit_by = {exchange.id: exchange.faults for exchange in trace.exchanges}
     found += [(call.started_s, 1, _model(call, hit_by.get(call.exchange, ()))) for call in trace.model_calls]
@@ -100,6 +102,8 @@ def _timing(call: ModelCall) -> Iterator[str]:
 
 def _tool(tool: ToolCall) -> Row:
     facts = [f"seen by: {', '.join(tool.seen)}"]
+    if tool.permission:
+        facts.append(f"permission: {tool.permission}")
     if tool.is_error:
         facts.append("failed")
     if tool.asked_in is not None and tool.answered_in is None and tool.result is None:

@@ -72,17 +72,16 @@ def _same_name(shown: str, name: str) -> bool:
 
 
 def _match_reported(reported: Sequence[ToolCall], drafts: Sequence[Draft]) -> dict[int, Draft]:
-    """Index in `reported` → the draft that it is another sight of. Equal arguments match first, then arguments of
-    which one side says more (defaults filled in, or none reported), each in order."""
+    """Index in `reported` → the draft that it is another sight of. The model's ids match first, whatever the agent
+    calls the tool (ACP has kinds and titles, no names); then, of calls with the same name, equal arguments, then
+    arguments of which one side says more (defaults filled in, or none reported), each in order."""
     matched: dict[int, Draft] = {}
     free = list(drafts)
-    for alike in (_equal_arguments, _like_arguments):
+    for alike in (_same_id, _equal_arguments, _like_arguments):
         for index, call in enumerate(reported):
             if index in matched:
                 continue
-            found = next(
-                (draft for draft in free if _same_name(draft.name, call.name) and alike(draft, call)), None
-            )
+            found = next((draft for draft in free if alike(draft, call)), None)
             if found is not None:
                 matched[index] = found
                 free.remove(found)
@@ -90,16 +89,24 @@ def _match_reported(reported: Sequence[ToolCall], drafts: Sequence[Draft]) -> di
         call = reported[index]
         draft.seen.insert(0, "agent")
         draft.turn, draft.doubtful = call.turn, False
+        draft.permission = call.permission
         if draft.result is None:
             draft.result = call.result
     return matched
 
 
+def _same_id(draft: Draft, call: ToolCall) -> bool:
+    return bool(call.id) and draft.id == call.id
+
+
 def _equal_arguments(draft: Draft, call: ToolCall) -> bool:
-    return bool(_canonical(draft.arguments) == _canonical(call.arguments))
+    same = _canonical(draft.arguments) == _canonical(call.arguments)
+    return _same_name(draft.name, call.name) and bool(same)
 
 
 def _like_arguments(draft: Draft, call: ToolCall) -> bool:
+    if not _same_name(draft.name, call.name):
+        return False
     ours, theirs = _canonical(draft.arguments), _canonical(call.arguments)
     if ours is None or theirs is None:
         return True

@@ -25,7 +25,7 @@ import termios
 import time
 from typing import Any
 
-from . import confine, work
+from . import confine, dial, work
 
 MAX_MESSAGE = 192 * 1024
 ERROR_CODES = {
@@ -244,6 +244,12 @@ class Spare:
     def _become(self, message: dict[str, Any], fds: list[int]) -> None:
         try:
             self._take_stdio(message, fds)
+            if message["op"] == "dial":
+                connection = dial.connect(message["port"], message["wait"])
+                self._sock.close()
+                os.closerange(3, connection.fileno())
+                os.closerange(connection.fileno() + 1, 256)
+                os._exit(dial.carry(connection))
             if message["op"] != "exec":
                 self._sock.close()
                 os.closerange(3, 256)
@@ -251,6 +257,8 @@ class Spare:
             os.chdir(self._place.path(message["cwd"]))
             environment = {**message["env"], **self._place.extra_env(self._group)}
             os.execvpe(message["argv"][0], message["argv"], environment)
+        except work.Refused as error:
+            code, text = error.code, str(error)
         except OSError as error:
             what = error.filename or message.get("argv", ["?"])[0]
             code, text = ERROR_CODES.get(error.errno or 0, "failed"), f"{what}: {error.strerror}"
