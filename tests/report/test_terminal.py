@@ -234,6 +234,20 @@ def test_refusals_are_told_with_the_line_that_is_missing() -> None:
     assert "\x1b" not in text
 
 
+def test_faults_are_counted_by_their_kind_and_missed_ones_are_named() -> None:
+    def fault(name: str, kind: str, hits: int, note: str = "") -> dict[str, Any]:
+        return {"id": name, "kind": kind, "fired": hits > 0, "hits": hits, "note": note}
+
+    slow = [fault("reads", "latency", 4), fault("writes", "latency", 1)]
+    missed = fault("late", "reset", 0, "nothing matched GET")
+    trials = [trial_record(faults=[*slow, missed]), trial_record(number=2, faults=[slow[0], missed])]
+    lines = squeezed(render_table(document(trials)))
+    assert lines[-2:] == [
+        "faults: latency ×9 in 2 trials",
+        "never fired: late in 2 trials (refund): nothing matched GET",
+    ]
+
+
 def test_a_replay_is_loud() -> None:
     text = render_table(document(MIXED, replay_of="20261122-090000-cd34"))
     assert "REPLAY of run 20261122-090000-cd34" in text

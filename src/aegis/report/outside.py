@@ -44,11 +44,13 @@ def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
     met: dict[str, list[int]] = {}
     missed: dict[tuple[str, str], list[str]] = {}
     for trial in document["trials"]:
+        kinds: set[str] = set()
         for fault in trial["faults"]:
             if fault["fired"]:
                 entry = met.setdefault(fault["kind"], [0, 0])
                 entry[0] += fault["hits"]
-                entry[1] += 1
+                entry[1] += fault["kind"] not in kinds
+                kinds.add(fault["kind"])
             else:
                 missed.setdefault((fault["id"], fault["note"]), []).append(trial["case"])
     if met:
