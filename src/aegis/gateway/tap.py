@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aegis.gateway import heads, jsonrpc
-from aegis.gateway.base import Framing, Request, ResponsePlan
+from aegis.gateway.base import Framing, ReadBody, Request, ResponsePlan
 from aegis.gateway.deliver import Whole, deliver, refusal
 from aegis.gateway.failures import Cut, Failure
 from aegis.gateway.names import Host
@@ -117,18 +117,6 @@ class _Call:
     why: str = "cancelled: the connection was ended with the trial"
     """The exchange's error when its task is cancelled."""
     task: asyncio.Task[None] | None = None
-
-
-class _Line:
-    """A request's body that is there already. Fulfils `RequestBody`."""
-
-    def __init__(self, content: bytes) -> None:
-        self.length: int | None = len(content)
-        self._content = content
-
-    async def read(self) -> bytes:
-        content, self._content = self._content, b""
-        return content
 
 
 class _Tap:
@@ -258,7 +246,7 @@ class _Tap:
             port=0,
             target=jsonrpc.path(message),
             headers=jsonrpc.headers(message),
-            body=_Line(line),
+            body=ReadBody(line),
             layer="mcp",
         )
         recorder.scheme, recorder.host, recorder.method = request.scheme, request.host, request.method
