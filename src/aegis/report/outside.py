@@ -42,7 +42,8 @@ def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Which faults the trials met, and which of them never came: a test that did not meet its weather proves
     nothing."""
     met: dict[str, list[int]] = {}
-    missed: dict[tuple[str, str], list[str]] = {}
+    missed: dict[str, list[str]] = {}
+    why: dict[str, set[str]] = {}
     for trial in document["trials"]:
         kinds: set[str] = set()
         for fault in trial["faults"]:
@@ -52,12 +53,14 @@ def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
                 entry[1] += fault["kind"] not in kinds
                 kinds.add(fault["kind"])
             else:
-                missed.setdefault((fault["id"], fault["note"]), []).append(trial["case"])
+                missed.setdefault(fault["id"], []).append(trial["case"])
+                why.setdefault(fault["id"], set()).add(fault["note"])
     if met:
         told = (f"{kind} ×{hits} in {counted(trials, 'trial')}" for kind, (hits, trials) in met.items())
         yield f"faults: {', '.join(told)}"
-    for (name, note), cases in list(missed.items())[:MAX_FAULT_LINES]:
-        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}): {note}"
+    for name, cases in list(missed.items())[:MAX_FAULT_LINES]:
+        note = f": {why[name].pop()}" if len(why[name]) == 1 else ""
+        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}){note}"
     if len(missed) > MAX_FAULT_LINES:
         yield f"… and {len(missed) - MAX_FAULT_LINES} more faults never fired (all of them: --json PATH)"
 
