@@ -38,6 +38,20 @@ def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
+def part_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Which parts of a scorer failed, such as rules of `resilience`, the most frequent first, each with its first
+    evidence in full."""
+    broken: dict[tuple[str, str], list[str]] = {}
+    for trial in document["trials"]:
+        for score in trial["scores"]:
+            for part in score["parts"]:
+                if part["passed"] is False:
+                    told = f"{trial['case']}/{trial['number']}: {part['reason']}"
+                    broken.setdefault((score["scorer"], part["name"]), []).append(told)
+    for (scorer, name), found in sorted(broken.items(), key=lambda item: (-len(item[1]), item[0])):
+        yield f"{scorer}: {name} broken in {counted(len(found), 'trial')}; {found[0]}"
+
+
 def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Which faults the trials met, and which of them never came: a test that did not meet its weather proves
     nothing."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from aegis.errors import InfrastructureError
 from aegis.scoring import judge as model_judge
-from aegis.scoring.base import Score, ScoreContext
+from aegis.scoring.base import Part, Score, ScoreContext
 from aegis.scoring.configs import refuse
 from aegis.scoring.resilience import (
     backoff,
@@ -76,7 +76,8 @@ class Judged:
             reason = f"nothing was tested: {'; '.join(verdict.reason for verdict in verdicts)}"
         else:
             reason = "no failing exchange was seen: nothing was tested"
-        return Score("resilience", not broken, value, reason, cost)
+        parts = tuple(Part(verdict.rule, verdict.passed, verdict.reason) for verdict in verdicts)
+        return Score("resilience", not broken, value, reason, cost, parts)
 
 
 class ResilienceScorer:
