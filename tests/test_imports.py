@@ -36,6 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scoring": {"suite", "trace", "sandbox.base", "llm"},
     "engine": {"suite", "trace", "sandbox", "gateway", "faults", "agents", "scoring", "llm.cache"},
     "results": set(),
+    "regression": {"results"},
     "report": {"results"},
 }
 """Room → what it may import besides itself and EVERYWHERE. A room that is named with a module may only be entered by

@@ -4,7 +4,8 @@ In:  {"role": "user", "content": "I want a refund for order 1042."}
 Out: {"role": "assistant", "content": "Done: 42.00 EUR for order 1042 …"}
 
 Each message gets one answer. The process stays up for the whole conversation and ends at the end of its input. It
-talks to a model (OPENAI_BASE_URL, MODEL, OPENAI_API_KEY) and to the shop's service (SHOP_URL, SHOP_TOKEN).
+talks to a model (OPENAI_BASE_URL, MODEL, OPENAI_API_KEY) and to the shop's service (SHOP_URL, SHOP_TOKEN,
+SHOP_REFRESH_TOKEN).
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.chat import Chat
+from support.login import Login
 from support.loop import Conversation
+from support.manners import HASTY, PATIENT, Manners
 from support.policy import Policy
-from support.shop import Shop
+from support.shop import Renewal, Shop
 from support.tools import Toolbox
 from support.web import Site
 
@@ -26,15 +29,21 @@ from support.web import Site
 def start(environment: Mapping[str, str]) -> Conversation:
     """A conversation with the customer that `session.json` names. Raises `KeyError` for a missing key."""
     session = json.loads(Path("session.json").read_text(encoding="utf-8"))
-    model = Site(
-        environment.get("OPENAI_BASE_URL", "https://api.openai.com/v1"), environment["OPENAI_API_KEY"]
-    )
-    service = Site(environment.get("SHOP_URL", "https://shop.example"), environment["SHOP_TOKEN"])
-    # A defect that you can switch on. See "Watch it fail" in the README.
+    # Two defects that you can switch on. See "Watch it fail" and "Bad weather" in the README.
     policy = Policy(forget_refunds=environment.get("REFUND_BUG", "0") == "1")
-    shop = Shop(service, outbox=Path("outbox"))
+    manners = HASTY if environment.get("HASTY", "0") == "1" else PATIENT
+    url = environment.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
+    model = Site(url, Login(environment["OPENAI_API_KEY"]), manners)
+    shop = Shop(_service(environment, manners), outbox=Path("outbox"))
     tools = Toolbox(shop, customer=str(session["customer"]), policy=policy)
     return Conversation(Chat(model, environment.get("MODEL", "gpt-5-mini")), tools)
+
+
+def _service(environment: Mapping[str, str], manners: Manners) -> Site:
+    url = environment.get("SHOP_URL", "https://shop.example")
+    refresh_token = environment.get("SHOP_REFRESH_TOKEN")
+    renew = Renewal(Site(url, None, manners), refresh_token) if refresh_token else None
+    return Site(url, Login(environment["SHOP_TOKEN"], renew, keeps=manners.keeps_logins), manners)
 
 
 def user_text(line: str) -> str:

@@ -41,7 +41,7 @@ def test_faults_hit_the_tools_of_a_server_inside_the_sandbox(folder: Folder) -> 
     assert [item.faults for item in trace.exchanges] == [(), ("latency",), ("tool-error",), ()]
     shown = folder("trace", "show", "latest/refund/1").stdout
     assert "refund" in shown
-    assert "mcp-stdio" in shown
+    assert "mcp     orders.mcp-stdio/tools/call" in shown
 
 
 PLAIN = """\

@@ -52,6 +52,11 @@ def test_the_profiles_of_faults_come_with_it(installed: Path, tmp_path: Path) ->
     assert len(listed["faults"]) == len(registry.names())
 
 
+def test_the_program_before_mcp_servers_comes_with_it(installed: Path, tmp_path: Path) -> None:
+    told = call(installed / "aegis-mcp-tap", "--", "echo", "what a server says", cwd=tmp_path)
+    assert told == "what a server says\n"
+
+
 def test_init_and_run_in_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     check_init_and_run(installed, tmp_path, "--isolation=none")
 

@@ -52,6 +52,7 @@ def talk(workspace: Path, model: Server, shop: Server) -> Talk:
     def run(*lines: str, **env: str | None) -> subprocess.CompletedProcess[str]:
         usual = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         usual |= {"OPENAI_API_KEY": "sk-none", "SHOP_TOKEN": "token"}
+        usual["SHOP_REFRESH_TOKEN"] = "refresh-token-of-the-support-agent"
         usual |= {"OPENAI_BASE_URL": f"{model.url}/v1", "SHOP_URL": shop.url}
         return subprocess.run(
             [sys.executable, "agent.py"],

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
+from urllib.parse import urlencode
 
 import openai
 import pytest
@@ -177,6 +178,7 @@ def test_the_shop_needs_a_token(shop: Server) -> None:
         ("GET", "/orders/x", None, (404, "not_found")),
         ("DELETE", "/orders/1042", None, (404, "not_found")),
         ("GET", "/customers/ada/orders?limit=0", None, (422, "invalid")),
+        ("GET", "/customers/ada/orders?offset=-1", None, (422, "invalid")),
         ("POST", "/refunds", b"{", (400, "bad_json")),
         ("POST", "/refunds", [], (400, "bad_json")),
         ("POST", "/refunds", {"order": 9999, "amount_cents": 1}, (404, "not_found")),
@@ -196,10 +198,71 @@ def test_what_the_shop_refuses(
     assert (status, answer["error"]["code"]) == expected
 
 
-def test_orders_come_newest_first(shop: Server) -> None:
-    _, answer = call(shop, "GET", "/customers/ada/orders?limit=3")
-    assert [order["order"] for order in answer["orders"]] == [1077, 1042, 1061]
-    assert call(shop, "GET", "/customers/nobody/orders") == (200, {"orders": []})
+def test_orders_come_newest_first_and_page_by_page(shop: Server) -> None:
+    path: str | None = "/customers/ada/orders?limit=3"
+    pages = []
+    while path is not None:
+        _, page = call(shop, "GET", path)
+        pages.append([order["order"] for order in page["orders"]])
+        assert page["total"] == 6
+        path = page["next"]
+    assert pages == [[1077, 1042, 1061], [1023, 1055, 1017]]
+    _, page = call(shop, "GET", "/customers/ada/orders")
+    assert (len(page["orders"]), page["next"]) == (4, "/customers/ada/orders?limit=20&offset=4")
+    _, page = call(shop, "GET", "/customers/nobody/orders")
+    assert page == {"orders": [], "offset": 0, "total": 0, "next": None}
+
+
+GRANT = {"grant_type": "refresh_token", "refresh_token": "refresh-token-of-the-support-agent"}
+
+
+def refresh(shop: Server, **fields: str) -> tuple[int, Any]:
+    return call(shop, "POST", "/oauth/token", urlencode(fields).encode(), token=None)
+
+
+def test_the_shop_issues_tokens_and_honours_only_those_of_its_own_kind(shop: Server) -> None:
+    status, issued = refresh(shop, **GRANT)
+    assert (status, issued["token_type"], issued["expires_in"]) == (200, "Bearer", 3600)
+    assert issued["access_token"] != refresh(shop, **GRANT)[1]["access_token"]
+    assert call(shop, "GET", "/orders/1042", token=issued["access_token"])[0] == 200
+    status, answer = call(shop, "GET", "/orders/1042", token="shop-token-of-yesterday")
+    assert (status, answer["error"]["code"]) == (401, "invalid_token")
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({**GRANT, "refresh_token": "stolen"}, "invalid_grant"),
+        ({"grant_type": "refresh_token"}, "invalid_grant"),
+        ({**GRANT, "grant_type": "password"}, "unsupported_grant_type"),
+        ({"refresh_token": "x"}, "invalid_request"),
+        ({}, "invalid_request"),
+    ],
+)
+def test_who_gets_no_token(shop: Server, fields: dict[str, str], error: str) -> None:
+    assert refresh(shop, **fields) == (400, {"error": error})
+
+
+def test_the_newest_order_that_can_be_refunded_is_looked_for_one_by_one(model: Server) -> None:
+    listed = ("list_orders", {"limit": 5}, [{"order": 1077}, {"order": 1042}])
+    fresh = ("lookup_order", {"order": 1077}, {**ORDER, "order": 1077, "refund": {"reason": "not_delivered"}})
+    asked = "Please refund the newest of my orders that can still be refunded."
+    for results, name, arguments in (
+        ((), "list_orders", {"limit": 5}),
+        ((listed,), "lookup_order", {"order": 1077}),
+        ((listed, fresh), "lookup_order", {"order": 1042}),
+        (
+            (listed, fresh, ("lookup_order", {"order": 1042}, ORDER)),
+            "issue_refund",
+            {"order": 1042, "amount_cents": 4200},
+        ),
+    ):
+        _, (call_,), _ = streamed(model, conversation(*results, text=asked))
+        assert (call_.function.name, json.loads(call_.function.arguments)) == (name, arguments)
+    text, _, _ = streamed(model, conversation((*listed[:2], [{"order": 1077}]), fresh, text=asked))
+    assert "none of your latest orders" in text
+    text, _, _ = streamed(model, conversation(("list_orders", {}, {"error": "signed_out"}), text=asked))
+    assert "no access" in text
 
 
 def test_the_same_key_does_it_once_and_a_new_request_needs_a_new_one(shop: Server) -> None:

@@ -128,11 +128,13 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "faults.md").read_text(en
 
 def test_the_examples_of_the_page(tmp_path: Path) -> None:
     by_hand = PAGE.partition("<!--")[0]
-    part, own = re.findall(r"^```yaml\n(.*?)^```", by_hand, re.M | re.S)
+    part, own, inside = re.findall(r"^```yaml\n(.*?)^```", by_hand, re.M | re.S)
     profile(tmp_path, "crm-maintenance", own)
     head = "suite: s\nagent: {command: x}\ncases: [{id: a, input: hi, expect: [{answer: x}]}]\n"
     found = load(tmp_path, head + part + "  - crm-maintenance\n").cases[0].faults
     assert {rule.source.partition(" ")[2] for rule in found} == {"flaky-production", "crm-maintenance", ""}
+    found = load(tmp_path, head + inside).cases[0].faults
+    assert [rule.inject for rule in found] == ["tool-error", "latency"]
 
 
 # -- the faults themselves, as far as they are read ----------------------------------------------------------------

@@ -403,3 +403,14 @@ def test_the_messages_of_the_documentation(tmp_path: Path) -> None:
     for line in shown.splitlines():
         assert any(problem.startswith(line) for problem in found), (line, found)
     assert len(found) == len(shown.splitlines())
+
+
+def test_of_expired_tokens_a_trial_has_its_own_rule_only() -> None:
+    from aegis.suite.faultkeys import combined
+    from support.storm import rule
+
+    own = rule("token-expired", mint=False)
+    shared = (rule("token-expired", id="profile/token-expired"), rule("latency", delay="1s"))
+    assert [item.id for item in combined((own,), shared)] == ["token-expired", "latency"]
+    assert [item.id for item in combined((), shared)] == ["profile/token-expired", "latency"]
+    assert combined(None, shared) == ()

@@ -356,6 +356,33 @@ def test_a_call_that_hangs_ends_when_the_client_gives_it_up(
     assert reached == ([1, 2, None, 3] if upstream == "called" else [2, None, 3])
 
 
+@pytest.mark.parametrize("upstream", ["called", "not-called"])
+def test_a_call_that_hangs_keeps_nobody_from_ending_the_server(
+    net: World, tmp_path: Path, upstream: str
+) -> None:
+    weather = storm(net, [rule("hang", upstream=upstream, match={"tool": ("stuck",)})])
+    with start(tmp_path, weather.proxy) as client:
+        client.send(tool(1, "stuck"))
+        client.ask(tool(2, "lookup"))
+        assert client.process.stdin is not None
+        client.process.stdin.close()
+        client.process.terminate()
+        # The server may see the end of its input before the signal comes.
+        assert client.process.wait(60) in (7, -signal.SIGTERM)
+    assert weather.exchanges(2)[0].faults == ("hang",)
+
+
+def test_nothing_overtakes_the_first_message(net: World, tmp_path: Path) -> None:
+    late = rule("latency", delay="1s", before="request", match={"path": ("/initialize",)})
+    weather = storm(net, [late])
+    sent = [request(1, "initialize"), {"jsonrpc": "2.0", "method": "notifications/initialized"}, tool(2, "x")]
+    with start(tmp_path, weather.proxy) as client:
+        client.send(*sent)
+        assert [client.receive()["id"] for _ in range(2)] == [1, 2]
+        client.finish()
+    assert seen(tmp_path) == sent
+
+
 def test_a_connection_fault_is_the_servers_death(net: World, tmp_path: Path) -> None:
     weather = storm(net, [rule("empty-reply", on=(2,))])
     with start(tmp_path, weather.proxy) as client:

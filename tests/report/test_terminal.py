@@ -33,6 +33,21 @@ def squeezed(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
 
 
+def test_table_names_each_rule_that_was_broken_with_its_evidence() -> None:
+    rule = "backoff: GET crm.example/orders failed at 1.20 s and was sent again at 1.21 s, 1.22 s and 1.23 s"
+    parts = [
+        {"name": "backoff", "passed": False, "reason": rule},
+        {"name": "no-storm", "passed": True, "reason": "no-storm: 4 attempts"},
+        {"name": "honesty", "passed": None, "reason": "honesty: nothing was withheld"},
+    ]
+    score = {"scorer": "resilience", "passed": False, "value": 0.5, "reason": "x", "parts": parts}
+    trials = [trial_record(number=number, outcome="failed", scores=[score]) for number in (1, 2)]
+    text = " ".join(squeezed(render_table(document(trials))))
+    assert f"resilience: backoff broken in 2 trials; refund/1: {rule}" in text
+    assert "no-storm" not in text
+    assert "honesty" not in text
+
+
 def test_table_says_what_failed_and_why() -> None:
     lines = squeezed(render_table(document(MIXED)))
     assert lines[0] == "case passed why start"
@@ -236,6 +251,20 @@ def test_refusals_are_told_with_the_line_that_is_missing() -> None:
     assert text.count("not allowed:") == 10
     assert "… and 20 more refusals (all of them: --json PATH)" in text
     assert "\x1b" not in text
+
+
+def test_faults_are_counted_by_their_kind_and_missed_ones_are_named() -> None:
+    def fault(name: str, kind: str, hits: int, note: str = "") -> dict[str, Any]:
+        return {"id": name, "kind": kind, "fired": hits > 0, "hits": hits, "note": note}
+
+    slow = [fault("reads", "latency", 4), fault("writes", "latency", 1)]
+    missed = fault("late", "reset", 0, "nothing matched GET")
+    trials = [trial_record(faults=[*slow, missed]), trial_record(number=2, faults=[slow[0], missed])]
+    lines = squeezed(render_table(document(trials)))
+    assert lines[-2:] == [
+        "faults: latency ×9 in 2 trials",
+        "never fired: late in 2 trials (refund): nothing matched GET",
+    ]
 
 
 def test_a_replay_is_loud() -> None:

@@ -88,6 +88,16 @@ def test_nothing_reaches_the_terminal_that_it_would_obey() -> None:
     assert all(line.isprintable() for line in render([row]))
 
 
+def test_what_a_server_inside_the_sandbox_was_asked() -> None:
+    asked = wire.exchange(
+        "/tools/call", {"jsonrpc": "2.0"}, {"paid": 42}, id=9, host="crm.mcp-stdio", started_s=1.5
+    )
+    asked = replace(asked, kind="mcp-stdio", scheme="stdio", port=0, ended_s=1.6, faults=("late",))
+    text = "\n".join(render(rows(replace(TRACE, exchanges=(asked,)))))
+    assert "1.500s  mcp     crm.mcp-stdio/tools/call  [100 ms]" in text
+    assert "12 bytes; fault: late" in text
+
+
 def test_long_texts_are_cut() -> None:
     row = Row("tool", "t" * 9000, body=(("says", "y" * 90_000 + "\nz" * 500),))
     lines = render([row])

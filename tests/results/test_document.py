@@ -56,7 +56,7 @@ def test_document_of_a_mixed_run() -> None:
         "number": 1,
         "outcome": "passed",
         "reason": "",
-        "scores": [{"scorer": "answer", "passed": True, "value": 1.0, "reason": "contains 'refund'"}],
+        "scores": [{"scorer": "answer", "passed": True, "value": 1.0, "reason": "contains 'refund'", "parts": []}],
         "answer": "Your refund is on its way.",
         "turns": 1,
         "duration_s": 1.5,

@@ -23,7 +23,8 @@ REFUND = wire.exchange("/refunds", {"order": 1042, "amount": 42}, {"id": 7}, sta
 LOST = replace(REFUND, id=4, status=None, response_body=None, path="/mail", error="upstream-refused: x")
 DENIED = replace(REFUND, id=5, kind="denied", host="evil.example", method="", path="", status=None)
 OTHER_PORT = replace(REFUND, id=6, host="db.example", port=8443, path="/x")
-ALL = [LOOKUP, LIMITED, REFUND, LOST, DENIED, OTHER_PORT]
+INSIDE = replace(REFUND, id=7, kind="mcp-stdio", host="crm.mcp-stdio", port=0, path="/tools/call")
+ALL = [LOOKUP, LIMITED, REFUND, LOST, DENIED, OTHER_PORT, INSIDE]
 
 
 def score(config: Any, exchanges: Sequence[Exchange] | None = ALL, **more: Any) -> Score:
@@ -54,6 +55,8 @@ def score(config: Any, exchanges: Sequence[Exchange] | None = ALL, **more: Any) 
         {"body": {"json": {"amount": 43}}, "count": 0},
         {"body": "1042", "response": {"json": {"id": 7}}, "path": "/refunds", "count": 1},
         {"method": "GET", "body": {"equals": ""}},
+        {"host": "crm.mcp-stdio", "count": 0},
+        {"path": "/tools/call", "denied": False, "count": 0},
         {"host": "evil.example", "count": 0},
         {"host": "evil.example", "denied": True, "count": 1},
         {"denied": True, "count": {"min": 1}},

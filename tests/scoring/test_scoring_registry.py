@@ -15,7 +15,18 @@ from aegis.scoring.base import ConfigError, Score, ScoreContext
 from aegis.scoring.judge_all import needed_files, score_all
 from support.scoring import case, context
 
-BUILT_IN = ["answer", "file", "sql", "command", "budget", "python", "request", "tool_calls", "judge"]
+BUILT_IN = [
+    "answer",
+    "file",
+    "sql",
+    "command",
+    "budget",
+    "python",
+    "request",
+    "tool_calls",
+    "judge",
+    "resilience",
+]
 
 
 class Custom:
@@ -73,7 +84,7 @@ def test_an_unknown_scorer_gets_a_suggestion() -> None:
         registry.get("anwser")
 
 
-@pytest.mark.parametrize("name", ["resilience", "mail", "http", "processes", "unchanged"])
+@pytest.mark.parametrize("name", ["mail", "http", "processes", "unchanged"])
 def test_scorers_of_later_work_are_refused_as_such(name: str) -> None:
     assert registry.check(name, {}) == [((), f"the scorer {name!r} is not yet supported")]
 

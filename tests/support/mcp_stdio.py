@@ -74,6 +74,51 @@ print("server ends", file=sys.stderr)
 sys.exit(7)
 '''
 
+SUITE = """\
+suite: tools
+agent: {command: PYTHON agent.py}
+sandbox: {files: {agent.py: /workspace/, server.py: /workspace/}}
+faults:
+  - {inject: tool-error, match: {tool: refund, host: orders.mcp-stdio}, on: 1, require_fired: true}
+  - {inject: latency, delay: 20ms, match: {tool: lookup}}
+cases:
+  - id: refund
+    input: Refund order 1042
+    expect:
+      - answer: {contains: "refund {\\"order\\": 1042}"}
+      - tool_calls: {include: [refund]}
+"""
+
+AGENT = '''\
+"""Starts its server as clients of the protocol do: with a few variables only. Asks again when a tool fails."""
+import json, os, subprocess, sys
+
+command = ["aegis-mcp-tap", "--name", "orders", "--", sys.executable, "server.py"]
+env = {name: os.environ[name] for name in ("PATH", "HOME")}
+server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
+
+def ask(number, method, **params):
+    message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+    server.stdin.write(json.dumps(message).encode() + b"\\n")
+    server.stdin.flush()
+    return json.loads(server.stdout.readline())["result"]
+
+def call(number, name, **arguments):
+    return ask(number, "tools/call", name=name, arguments=arguments)
+
+ask(0, "initialize")
+call(1, "lookup", order=1042)
+for number in (2, 3):
+    found = call(number, "refund", order=1042)
+    print("failed:", found.get("isError", False), file=sys.stderr)
+    if not found.get("isError"):
+        break
+server.stdin.close()
+print("ended with", server.wait(), file=sys.stderr)
+print(found["content"][0]["text"])
+'''
+"""An agent that has the server for a tool, and finds out that a call may fail."""
+
 
 def install(folder: Path) -> Path:
     """The program as it lies in a machine, below `folder`."""

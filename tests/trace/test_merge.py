@@ -30,6 +30,17 @@ def asking(
     )
 
 
+def cut_off(id: int, at: float) -> Exchange:
+    """A model call whose stream ends when it has asked for `lookup` as `a`."""
+    asked = wire.events(wire.chat_chunk(wire.chat_piece(0, '{"order": 1}', id="a", name="lookup")))
+    return replace(
+        asking(id, at),
+        response_headers=(("Content-Type", "text/event-stream"),),
+        response_body=wire.body(asked),
+        error="upstream-cut: closed",
+    )
+
+
 def calling(id: int, at: float, path: str, body: Any = None, host: str = CRM) -> Exchange:
     return wire.exchange(path, body, {"ok": True}, id=id, started_s=at, ended_s=at + 0.1, host=host)
 
@@ -111,18 +122,18 @@ def test_a_report_with_more_or_fewer_arguments_is_the_same_call() -> None:
 
 
 def test_a_call_of_an_answer_that_broke_off_counts_when_it_was_run() -> None:
-    cut = replace(
-        asking(1, 1),
-        response_headers=(("Content-Type", "text/event-stream"),),
-        response_body=wire.body(
-            wire.events(wire.chat_chunk(wire.chat_piece(0, '{"order": 1}', id="a", name="lookup")))
-        ),
-        error="upstream-cut: closed",
-    )
+    cut = cut_off(1, 1)
     again = asking(2, 3, [("b", "lookup", {"order": 1})])
     assert [call.id for call in tools([cut, again])] == ["b"]
     assert [call.id for call in tools([cut], [ToolCall("lookup", {"order": 1})])] == ["a"]
     assert [call.id for call in tools([cut, asking(2, 3, told=[("a", "x")])])] == ["a"]
+
+
+def test_a_call_that_is_asked_for_again_with_its_id_after_the_answer_broke_off_is_one() -> None:
+    """As servers do that give equal requests equal ids: what was run is what came whole."""
+    whole = asking(3, 5, [("a", "lookup", {"order": 1})])
+    [call] = tools([cut_off(1, 1), cut_off(2, 3), whole, asking(4, 7, told=[("a", "fine")])])
+    assert (call.asked_in, call.answered_in, call.result) == (3, 4, "fine")
 
 
 def test_ids_that_are_used_again() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPResponse
 from typing import Any
 
-from support.web import BrokenAnswerError, Site
+from support.errors import BrokenAnswerError
+from support.web import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Chat:
         self._model = model
 
     def next(self, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> Reply:
-        """The model's next step. Raises `support.web.ServiceError` when it gives none.
+        """The model's next step. Raises `support.errors.ServiceError` when it gives none.
 
         Asking changes nothing, so an answer that broke off is simply asked for again."""
         body = {
@@ -52,11 +54,13 @@ class Chat:
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        return self._site.post("/chat/completions", body, read=read_stream)
+        read = partial(read_stream, whole=self._site.manners.wants_whole_answers)
+        return self._site.post("/chat/completions", body, read=read)
 
 
-def read_stream(response: HTTPResponse) -> Reply:
-    """Put the chunks of a streamed answer together. Raises `BrokenAnswerError` unless it came to its proper end."""
+def read_stream(response: HTTPResponse, *, whole: bool = True) -> Reply:
+    """Put the chunks of a streamed answer together. Raises `BrokenAnswerError` unless it came to its proper end; with
+    `whole` false what has come is taken for all of it."""
     text: list[str] = []
     calls: dict[int, dict[str, str]] = {}
     finished = False
@@ -67,11 +71,13 @@ def read_stream(response: HTTPResponse) -> Reply:
             continue
         if data == "[DONE]":
             response.read()
-            if not finished:
-                break
-            return Reply("".join(text), tuple(ToolCall(**calls[index]) for index in sorted(calls)))
+            break
         finished = _add(_chunk(data), text, calls) or finished
-    raise BrokenAnswerError("the stream broke off")
+    else:
+        finished = False
+    if whole and not finished:
+        raise BrokenAnswerError("the stream broke off")
+    return Reply("".join(text), tuple(ToolCall(**calls[index]) for index in sorted(calls)))
 
 
 def _chunk(data: str) -> Mapping[str, Any]:

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from support.chat import Chat, ToolCall
+from support.errors import ServiceError
 from support.tools import Toolbox
-from support.web import ServiceError
 
 MAX_STEPS = 8
 """Model calls for one user message; a model that wants more is going round in circles."""
@@ -22,7 +22,8 @@ all that is left, with issue_refund. If the amount is above refund.approval_abov
 it needs a colleague's approval, and name the ticket. If the reason is another, refund nothing and explain:
 outside_window (name the days of refund.window_days), already_refunded (say that it was already refunded),
 not_delivered, too_much.
-If a tool answers not_found, say that you can't find this order in the customer's account. Order numbers have four
+If a tool answers shop_unavailable or signed_out, say that you could not do it, and why; never guess what it would have
+told. If a tool answers not_found, say that you can't find this order in the customer's account. Order numbers have four
 digits; if the customer writes something else, quote it, say so, and call no tool.
 
 Write amounts like 42.00 EUR, and none that no tool gave you. Say that something is done only after a tool has said so.

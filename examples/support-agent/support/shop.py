@@ -7,12 +7,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
-from support.web import RefusedError, ServiceError, Site, read_json
+from support.errors import BrokenAnswerError, RefusedError, ServiceError, SignedOutError
+from support.web import Site, read_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Shop:
 
     def order(self, number: int) -> Order | None:
         try:
-            return _order(self._site.get(f"/orders/{number}"))
+            return _order(self._site.get(f"/orders/{number}", read=read_json))
         except RefusedError as refused:
             if refused.status == 404:
                 return None
@@ -45,27 +46,36 @@ class Shop:
 
     def orders_of(self, customer: str, limit: int) -> list[Order]:
         """The customer's orders, newest first."""
-        found = self._site.get(f"/customers/{quote(customer, safe='')}/orders?limit={limit}")
-        return [_order(item) for item in _member(found, "orders", list)]
+        found: list[Order] = []
+        path: str | None = f"/customers/{quote(customer, safe='')}/orders?limit={limit}"
+        while path is not None and len(found) < limit:
+            page = self._site.get(path, read=self._read_page)
+            found += [_order(item) for item in _member(page, "orders", list)]
+            path = page.get("next")
+        return found[:limit]
 
     def refund(self, number: int, amount_cents: int) -> int:
         """Pay back money, send the customer the note, and return the refund's number. Raises `RefusedError` with
         status 409 when the shop has paid it back before."""
-        booked = self._change("/refunds", {"order": number, "amount_cents": amount_cents})
+        booked = self._site.change(
+            "/refunds", {"order": number, "amount_cents": amount_cents}, read=read_json
+        )
         refund: int = _member(booked, "refund", int)
         self._mail({"kind": "refund", "refund": refund, "order": number, "amount_cents": amount_cents})
         return refund
 
     def open_ticket(self, number: int | None, summary: str) -> int:
         """Hand the matter to a person and return the ticket's number."""
-        opened = self._change("/tickets", {"order": number, "summary": summary})
+        opened = self._site.change("/tickets", {"order": number, "summary": summary}, read=read_json)
         ticket: int = _member(opened, "ticket", int)
         self._mail({"kind": "ticket", "ticket": ticket, "order": number, "summary": summary})
         return ticket
 
-    def _change(self, path: str, body: Mapping[str, Any]) -> Any:
-        # The same key for every try: the shop does it once, however often it is told.
-        return self._site.post(path, body, read=read_json, headers={"Idempotency-Key": uuid4().hex})
+    def _read_page(self, response: HTTPResponse) -> Any:
+        page = read_json(response)
+        if self._site.manners.wants_whole_answers and not _adds_up(page):
+            raise BrokenAnswerError("a page of orders that holds less than it says")
+        return page
 
     def _mail(self, message: Mapping[str, Any]) -> None:
         text = json.dumps(message, ensure_ascii=False, indent=2)
@@ -76,6 +86,33 @@ class Shop:
         except OSError as error:
             # What was done is done: without its mail it must not look as if it were not.
             print(f"cannot write the mail: {error}", file=sys.stderr)
+
+
+class Renewal:
+    """How the shop gives a new token for an old one (RFC 6749, section 6). `site` is the shop without a login."""
+
+    def __init__(self, site: Site, refresh_token: str) -> None:
+        self._site = site
+        self._refresh_token = refresh_token
+
+    def __call__(self) -> str:
+        """The new token. Raises `SignedOutError` when the shop gives none."""
+        fields = {"grant_type": "refresh_token", "refresh_token": self._refresh_token}
+        try:
+            issued = self._site.post_form("/oauth/token", fields, read=read_json)
+        except RefusedError as refused:
+            raise SignedOutError(f"the shop gives no new token: {refused}") from refused
+        token: str = _member(issued, "access_token", str)
+        self._refresh_token = issued.get("refresh_token", self._refresh_token)
+        return token
+
+
+def _adds_up(page: Any) -> bool:
+    """Whether a page holds orders as long as there are any left, and names the next page just as long."""
+    here = len(_member(page, "orders", list))
+    end: int = _member(page, "offset", int) + here
+    total: int = _member(page, "total", int)
+    return (here > 0 or end >= total) and (page.get("next") is not None) == (end < total)
 
 
 def _order(value: Any) -> Order:

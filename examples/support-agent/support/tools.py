@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
+from support.errors import RefusedError, ServiceError, SignedOutError
 from support.policy import Policy
 from support.shop import Order, Shop
-from support.web import RefusedError, ServiceError
 
 _ORDER_NUMBER = {"type": "integer", "minimum": 1000, "maximum": 9999, "description": "four digits"}
 
@@ -53,6 +53,8 @@ class Toolbox:
             return {"error": "bad_arguments", "message": str(error)}
         except ToolError as error:
             return {"error": str(error)}
+        except SignedOutError as error:
+            return {"error": "signed_out", "message": str(error)}
         except ServiceError as error:
             return {"error": "shop_unavailable", "message": str(error)}
 

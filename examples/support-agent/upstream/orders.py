@@ -1,9 +1,9 @@
 """The shop behind the agent's tools: orders, refunds and tickets over HTTP, in memory.
 
-`GET /orders/{number}`, `GET /customers/{customer}/orders?limit=N`, `POST /refunds`, `POST /tickets`. Every request
-needs a bearer token. A POST with an `Idempotency-Key` that was seen before gets the answer of that time and changes
-nothing.
-Errors are `{"error": {"code": …, "message": …}}`.
+`GET /orders/{number}`, `GET /customers/{customer}/orders?limit=N&offset=N`, `POST /refunds`, `POST /tickets`. Every
+request needs a bearer token: any will do, but one that looks like a token of this shop must be one. `POST /oauth/token`
+issues them (RFC 6749, section 6). A POST with an `Idempotency-Key` that was seen before gets the answer of that time
+and changes nothing. Errors are `{"error": {"code": …, "message": …}}`, and those of `/oauth/token` as OAuth has them.
 """
 
 from __future__ import annotations
@@ -11,12 +11,21 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
+from urllib.parse import parse_qs
+from uuid import uuid4
 
 from upstream import stock
 from upstream.httpd import Request, Response, serve
+
+PAGE = 4
+"""Orders on one page at most."""
+REFRESH_TOKEN = "refresh-token-of-the-support-agent"
+TOKEN_PREFIX = "shop-token-"
+TOKEN_LIVES_S = 3600
 
 
 class _Refusal(Exception):
@@ -33,6 +42,7 @@ class Shop:
         self._orders = stock.orders(self._today)
         self._refunds = stock.refunds()
         self._tickets = 0
+        self._tokens: dict[str, float] = {}
         self._done: dict[str, tuple[bytes, Response]] = {}
         self._lock = threading.Lock()
 
@@ -45,17 +55,43 @@ class Shop:
             return refusal.response
 
     def _respond(self, request: Request) -> Response:
-        if request.bearer() is None:
-            raise _Refusal(401, "unauthorized", "a bearer token is required")
+        if (request.method, request.path) == ("POST", "/oauth/token"):
+            return self._issue_token(request.body)
+        if (challenge := self._challenge(request.bearer())) is not None:
+            return challenge
         if request.method == "GET":
             if match := re.fullmatch(r"/orders/([0-9]{1,9})", request.path):
                 return Response(200, self._shown(self._order(int(match[1]))))
             if match := re.fullmatch(r"/customers/([^/]{1,64})/orders", request.path):
-                return Response(200, {"orders": self._orders_of(match[1], request.query.get("limit", "20"))})
+                return Response(200, self._page_of(match[1], request))
         actions = {"/refunds": self._refund, "/tickets": self._open_ticket}
         if request.method == "POST" and request.path in actions:
             return self._once(request, actions[request.path])
         raise _Refusal(404, "not_found", f"there is no {request.method} {request.path}")
+
+    def _challenge(self, token: str | None) -> Response | None:
+        """What a request without a good token gets (RFC 6750, section 3)."""
+        if token is None:
+            error = {"code": "unauthorized", "message": "a bearer token is required"}
+            return Response(401, {"error": error}, headers={"WWW-Authenticate": 'Bearer realm="shop"'})
+        if not token.startswith(TOKEN_PREFIX) or self._tokens.get(token, 0.0) > time.monotonic():
+            return None
+        error = {"code": "invalid_token", "message": "the token is not known, or has expired"}
+        told = 'Bearer realm="shop", error="invalid_token"'
+        return Response(401, {"error": error}, headers={"WWW-Authenticate": told})
+
+    def _issue_token(self, form: bytes) -> Response:
+        fields = {name: values[-1] for name, values in parse_qs(form.decode("utf-8", "replace")).items()}
+        if "grant_type" not in fields:
+            return Response(400, {"error": "invalid_request"})
+        if fields["grant_type"] != "refresh_token":
+            return Response(400, {"error": "unsupported_grant_type"})
+        if fields.get("refresh_token") != REFRESH_TOKEN:
+            return Response(400, {"error": "invalid_grant"})
+        token = TOKEN_PREFIX + uuid4().hex
+        self._tokens[token] = time.monotonic() + TOKEN_LIVES_S
+        issued = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_LIVES_S}
+        return Response(200, issued, headers={"Cache-Control": "no-store"})
 
     def _once(self, request: Request, action: Any) -> Response:
         key = request.headers.get("Idempotency-Key")
@@ -101,12 +137,20 @@ class Shop:
             raise _Refusal(404, "not_found", f"there is no order {number}")
         return self._orders[number]
 
-    def _orders_of(self, customer: str, limit: str) -> list[Any]:
+    def _page_of(self, customer: str, request: Request) -> Mapping[str, Any]:
+        """Some of the customer's orders, newest first, and where the next ones are."""
+        limit, offset = request.query.get("limit", "20"), request.query.get("offset", "0")
         if not re.fullmatch(r"[1-9][0-9]?", limit):
             raise _Refusal(422, "invalid", "limit must be a number from 1 to 99")
+        if not re.fullmatch(r"[0-9]{1,4}", offset):
+            raise _Refusal(422, "invalid", "offset must be a number from 0 to 9999")
         own = [order for order in self._orders.values() if order.customer == customer]
         own.sort(key=lambda order: (order.ordered_on, order.number), reverse=True)
-        return [self._shown(order) for order in own[: int(limit)]]
+        begin = int(offset)
+        end = begin + min(int(limit), PAGE)
+        following = f"{request.path}?limit={limit}&offset={end}" if end < len(own) else None
+        shown = [self._shown(order) for order in own[begin:end]]
+        return {"orders": shown, "offset": begin, "total": len(own), "next": following}
 
     def _refunded_cents(self, number: int) -> int:
         return sum(amount for order, amount in self._refunds if order == number)

@@ -15,6 +15,8 @@ def next_step(view: View) -> Step:
     match understand.intent(view.text):
         case "refund":
             return _refund(view)
+        case "refund_newest":
+            return _refund_newest(view)
         case "refunded_amount":
             return _refunded_amount(view)
         case "list":
@@ -53,7 +55,7 @@ def _looked_up(view: View) -> tuple[int, Mapping[str, Any]] | Step:
         return ToolRequest("lookup_order", {"order": number})
     if not isinstance(order, Mapping) or "error" in order:
         missing = isinstance(order, Mapping) and order.get("error") == "not_found"
-        return Answer(replies.no_such_order(number) if missing else replies.FAILED)
+        return Answer(replies.no_such_order(number) if missing else _failed(order))
     return number, order
 
 
@@ -61,7 +63,29 @@ def _refund(view: View) -> Step:
     found = _looked_up(view)
     if not isinstance(found, tuple):
         return found
-    number, order = found
+    return _refund_of(view, *found)
+
+
+def _refund_newest(view: View) -> Step:
+    """Look at one order after the other, from the newest on, until one may be refunded."""
+    orders = view.observed("list_orders")
+    if orders is None:
+        return ToolRequest("list_orders", {"limit": 5})
+    if not isinstance(orders, list):
+        return Answer(_failed(orders))
+    looked_at = list(view.all_observed("lookup_order"))
+    known = {order["order"]: order for order in looked_at if "error" not in order}
+    if len(known) < len(looked_at):
+        return Answer(_failed(looked_at[0]))
+    for number in (order["order"] for order in orders):
+        if number not in known:
+            return ToolRequest("lookup_order", {"order": number})
+        if known[number]["refund"]["reason"] == "ok":
+            return _refund_of(view, number, known[number])
+    return Answer(replies.NONE_LEFT)
+
+
+def _refund_of(view: View, number: int, order: Mapping[str, Any]) -> Step:
     refund = view.observed("issue_refund")
     if isinstance(refund, Mapping):
         return Answer(_after_refund(order, refund))
@@ -81,6 +105,8 @@ def _after_refund(order: Mapping[str, Any], refund: Mapping[str, Any]) -> str:
     match refund.get("error"):
         case None:
             return replies.refunded(refund)
+        case "signed_out":
+            return replies.SIGNED_OUT
         case "already_refunded":
             return replies.refused(order, "already_refunded")
         case _:
@@ -92,7 +118,7 @@ def _ask_a_colleague(view: View, number: int, amount_cents: int) -> Step:
     if ticket is None:
         summary = f"Refund of {replies.money(amount_cents)} for order {number} needs approval."
         return ToolRequest("escalate", {"order": number, "summary": summary})
-    return Answer(replies.FAILED if "error" in ticket else replies.escalated(number, ticket))
+    return Answer(_failed(ticket) if "error" in ticket else replies.escalated(number, ticket))
 
 
 def _refunded_amount(view: View) -> Step:
@@ -104,9 +130,15 @@ def _list(view: View) -> Step:
     orders = view.observed("list_orders")
     if orders is None:
         return ToolRequest("list_orders", {"limit": understand.how_many(view.text) or 5})
-    return Answer(replies.orders(orders) if isinstance(orders, list) else replies.FAILED)
+    return Answer(replies.orders(orders) if isinstance(orders, list) else _failed(orders))
 
 
 def _order(view: View) -> Step:
     found = _looked_up(view)
     return Answer(replies.order(found[1])) if isinstance(found, tuple) else found
+
+
+def _failed(result: Any) -> str:
+    """What to say of a tool that gave an error."""
+    signed_out = isinstance(result, Mapping) and result.get("error") == "signed_out"
+    return replies.SIGNED_OUT if signed_out else replies.FAILED

@@ -10,8 +10,12 @@ from upstream.understand import Reference
 GREETING = "Hello! I can look up your orders and refund them. Which order is it about?"
 THANKS = "You're welcome. Have a good day!"
 UNCLEAR = "I can list your orders, tell you about one of them, or refund it. What would you like?"
+NONE_LEFT = "I'm sorry, none of your latest orders can be refunded."
 FAILED = "I'm sorry, our order system does not answer properly. Nothing was changed; please try again later."
-UNSURE = "I'm sorry, I got no confirmation of the refund. A colleague will check it and write to you."
+SIGNED_OUT = (
+    "I'm sorry, I have no access to our order system any more, so I can't look at orders or change them."
+)
+UNSURE = "I'm sorry, I could not get the refund confirmed. A colleague will check it and write to you."
 
 
 def money(cents: int) -> str:

@@ -54,7 +54,11 @@ class View:
 
     def observed(self, tool: str) -> Any:
         """The result of the tool's latest call for this user message, or None when it has not been called."""
-        return next((result for name, result in self._results(self._start) if name == tool), None)
+        return next(self.all_observed(tool), None)
+
+    def all_observed(self, tool: str) -> Iterator[Any]:
+        """The results of the tool's calls for this user message, the latest first."""
+        return (result for name, result in self._results(self._start) if name == tool)
 
     def earlier(self, tool: str) -> Any:
         """The result of the tool's latest call in the whole conversation, or None."""

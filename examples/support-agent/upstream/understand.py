@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Intent = Literal["refund", "refunded_amount", "list", "order", "thanks", "greeting", "other"]
+Intent = Literal["refund", "refund_newest", "refunded_amount", "list", "order", "thanks", "greeting", "other"]
 
 _INTENTS: tuple[tuple[Intent, re.Pattern[str]], ...] = (
     ("refunded_amount", re.compile(r"\bhow much\b.*\b(get back|got back|refund(ed)?|back)\b", re.I | re.S)),
+    ("refund_newest", re.compile(r"\brefund\b.*\b(newest|latest|most recent)\b.*\borders?\b", re.I | re.S)),
     ("refund", re.compile(r"\b(refund|money back|reimburse|return my money)\b", re.I)),
     ("list", re.compile(r"\b(list|show|which|what)\b.*\borders\b", re.I | re.S)),
     ("order", re.compile(r"\b(status|where is|note|track|arriv\w*|tell me about)\b", re.I)),

@@ -183,7 +183,7 @@ class TrialResult:
     def from_json(cls, data: Mapping[str, Any]) -> TrialResult:
         """The inverse of `to_json`."""
         fields = dict(data)
-        fields["scores"] = tuple(Score(**score) for score in data["scores"])
+        fields["scores"] = tuple(Score.from_json(score) for score in data["scores"])
         fields["trace"] = None if data["trace"] is None else Trace.from_json(data["trace"])
         fields["sandbox"] = None if data["sandbox"] is None else SandboxInfo(**data["sandbox"])
         fields["denied"] = tuple(DeniedHost(**item) for item in data["denied"])

@@ -9,7 +9,7 @@ from typing import Any
 from aegis.faults import events
 from aegis.faults.base import Hit, Seen
 from aegis.faults.selective import Selective
-from aegis.gateway.base import Forward, Request, RequestBody, ResponsePlan
+from aegis.gateway.base import Forward, ReadBody, Request, RequestBody, ResponsePlan
 from aegis.gateway.failures import Cut, Failure
 from aegis.suite.kinds import Choice, Integer, Key
 
@@ -54,11 +54,13 @@ class DuplicateDelivery(Selective):
         body, rest = await _take(request.body)
         if rest is not None:
             self.pass_on(hit, f"the request's body is longer than {MAX_BODY_BYTES} bytes")
-            return await forward(replace(request, body=_Again(request.body.length, body, rest)))
-        first = await forward(replace(request, body=_Again(request.body.length, body)))
+            return await forward(replace(request, body=ReadBody(body, rest, length=request.body.length)))
+        first = await forward(replace(request, body=ReadBody(body, length=request.body.length)))
         try:
             for _ in range(self.params["times"] - 1):
-                await self._deliver_again(replace(request, body=_Again(request.body.length, body)), forward)
+                await self._deliver_again(
+                    replace(request, body=ReadBody(body, length=request.body.length)), forward
+                )
         except BaseException:
             await first.release()
             raise
@@ -111,21 +113,6 @@ async def _forget(plan: ResponsePlan) -> None:
                 break
     finally:
         await plan.release()
-
-
-class _Again:
-    """A request body that was read already, and what may follow it."""
-
-    def __init__(self, length: int | None, read: bytes, rest: RequestBody | None = None) -> None:
-        self.length = length
-        self._read = read
-        self._rest = rest
-
-    async def read(self) -> bytes:
-        if self._read:
-            data, self._read = self._read, b""
-            return data
-        return b"" if self._rest is None else await self._rest.read()
 
 
 fault = DuplicateDelivery

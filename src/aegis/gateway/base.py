@@ -71,6 +71,25 @@ class RequestBody(Protocol):
         """The next piece, b"" at the end. Raises `Failure` when it breaks off or must not leave the guest."""
 
 
+class ReadBody:
+    """A request body that was read already, and what may follow it. `length` as announced, where that differs."""
+
+    def __init__(self, read: bytes, rest: RequestBody | None = None, *, length: int | None = -1) -> None:
+        self._length = len(read) if length == -1 else length
+        self._read = read
+        self._rest = rest
+
+    @property
+    def length(self) -> int | None:
+        return self._length
+
+    async def read(self) -> bytes:
+        if self._read:
+            data, self._read = self._read, b""
+            return data
+        return b"" if self._rest is None else await self._rest.read()
+
+
 @dataclass(slots=True)
 class Notes:
     """What whoever interferes with an exchange tells its recorder."""

@@ -27,8 +27,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from aegis.gateway import heads
-from aegis.gateway.base import Framing, RawHeaders, Request, ResponsePlan
+from aegis.gateway import heads, jsonrpc
+from aegis.gateway.base import Framing, ReadBody, Request, ResponsePlan
 from aegis.gateway.deliver import Whole, deliver, refusal
 from aegis.gateway.failures import Cut, Failure
 from aegis.gateway.names import Host
@@ -56,11 +56,8 @@ MAX_TAPS = 32
 _STEPS = 50
 
 _PROTOCOL = b"mcp-tap/1"
-_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-"""In the `_meta` of every request since protocol version 2026-07-28."""
 _MAX_HEAD_BYTES = 1024
 _NAME = re.compile(r"/([a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?)")
-_METHOD = re.compile(r"[A-Za-z0-9_$.-]+(?:/[A-Za-z0-9_$.-]+)*")
 _SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: " + _PROTOCOL + b"\r\n\r\n"
 
 
@@ -71,7 +68,7 @@ def is_reserved(host: Host, port: int) -> bool:
 def server_of(head: Head, place: tuple[Host, int] | None) -> str | None:
     """The name of the server when the request, on a connection to `place` or to a proxy, asks for this protocol. Every
     other request to the reserved name is what it would be without all this: one to a host that nobody allowed."""
-    if (heads.first(head.headers, b"upgrade") or b"") != _PROTOCOL or head.method != "GET":
+    if head.method != "GET" or heads.first(head.headers, b"upgrade") != _PROTOCOL:
         return None
     try:
         target = heads.parse_target(head.method, head.target)
@@ -120,18 +117,6 @@ class _Call:
     why: str = "cancelled: the connection was ended with the trial"
     """The exchange's error when its task is cancelled."""
     task: asyncio.Task[None] | None = None
-
-
-class _Line:
-    """A request's body that is there already. Fulfils `RequestBody`."""
-
-    def __init__(self, content: bytes) -> None:
-        self.length: int | None = len(content)
-        self._content = content
-
-    async def read(self) -> bytes:
-        content, self._content = self._content, b""
-        return content
 
 
 class _Tap:
@@ -253,15 +238,15 @@ class _Tap:
         await self._first_reply(call)
 
     def _call(self, number: int, line: bytes, recorder: ExchangeRecorder) -> _Call:
-        message = _parsed(line)
+        message = jsonrpc.parsed(line)
         request = Request(
             method="POST",
             scheme="stdio",
             host=self._host,
             port=0,
-            target=_path(message),
-            headers=_headers(message),
-            body=_Line(line),
+            target=jsonrpc.path(message),
+            headers=jsonrpc.headers(message),
+            body=ReadBody(line),
             layer="mcp",
         )
         recorder.scheme, recorder.host, recorder.method = request.scheme, request.host, request.method
@@ -277,6 +262,7 @@ class _Tap:
             unread_bytes = len(line)
             await self._write(call.number, "same")
         if unread_bytes is not None:
+            call.recorder.status = 200
             call.recorder.response.count_unread(max(0, unread_bytes))
             call.answers.put_nowait(None)
             return
@@ -335,7 +321,7 @@ class _Tap:
             return failure.error if isinstance(failure, Cut) else str(failure)
         if call.unread:
             return None
-        line = call.last_answer if body == call.last_answer else _line(plan, body, call.message)
+        line = call.last_answer if body == call.last_answer else jsonrpc.line(plan, body, call.message)
         call.recorder.status, call.recorder.response_headers = 200, plan.headers
         call.recorder.first_byte()
         if line is None:
@@ -370,47 +356,3 @@ class _Tap:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _path(message: Any) -> str:
-    """`/tools/call`: the method, where it reads as one."""
-    method = message.get("method") if isinstance(message, dict) else None
-    if isinstance(method, str) and len(method) <= 100 and _METHOD.fullmatch(method):
-        return f"/{method}"
-    return "/"
-
-
-def _headers(message: Any) -> RawHeaders:
-    """As the same message has them over HTTP."""
-    headers = ((b"Content-Type", b"application/json"), (b"Accept", b"application/json"))
-    params = message.get("params") if isinstance(message, dict) else None
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    version = meta.get(_VERSION_KEY) if isinstance(meta, dict) else None
-    if isinstance(version, str) and re.fullmatch(r"[0-9A-Za-z.-]{1,40}", version):
-        return (*headers, (b"MCP-Protocol-Version", version.encode()))
-    return headers
-
-
-def _line(plan: ResponsePlan, body: bytes, request: Any) -> bytes | None:
-    """What a fault answers, as the one line that the client reads; None for nothing. What is no JSON-RPC (an HTTP
-    error's page) becomes the error that an MCP server answers when it fails itself."""
-    if not body.strip():
-        return None
-    answer = _parsed(body)
-    if isinstance(answer, dict | list):
-        return body if b"\n" not in body and b"\r" not in body else _compact(answer)
-    identity = request.get("id") if isinstance(request, dict) else None
-    # JSON-RPC 2.0, section 5.1: internal error.
-    error = {"code": -32603, "message": f"{plan.status} {plan.reason}".strip()}
-    return _compact({"jsonrpc": "2.0", "id": identity, "error": error})
-
-
-def _compact(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

@@ -74,24 +74,43 @@ def _effect(effect: Mapping[str, Any]) -> str:
     return f"{effect['variant']}: {cost} ({rates}; 95 % interval {low:+} to {high:+}, {cases}){where}"
 
 
+def part_lines(document: Mapping[str, Any]) -> Iterator[str]:
+    """Which parts of a scorer failed, such as rules of `resilience`, the most frequent first, each with its first
+    evidence in full."""
+    broken: dict[tuple[str, str], list[str]] = {}
+    for trial in document["trials"]:
+        for score in trial["scores"]:
+            for part in score["parts"]:
+                if part["passed"] is False:
+                    told = f"{trial['case']}/{trial['number']}: {part['reason']}"
+                    broken.setdefault((score["scorer"], part["name"]), []).append(told)
+    for (scorer, name), found in sorted(broken.items(), key=lambda item: (-len(item[1]), item[0])):
+        yield f"{scorer}: {name} broken in {counted(len(found), 'trial')}; {found[0]}"
+
+
 def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
     """Which faults the trials met, and which of them never came: a test that did not meet its weather proves
     nothing."""
     met: dict[str, list[int]] = {}
-    missed: dict[tuple[str, str], list[str]] = {}
+    missed: dict[str, list[str]] = {}
+    why: dict[str, set[str]] = {}
     for trial in document["trials"]:
+        kinds: set[str] = set()
         for fault in trial["faults"]:
             if fault["fired"]:
                 entry = met.setdefault(fault["kind"], [0, 0])
                 entry[0] += fault["hits"]
-                entry[1] += 1
+                entry[1] += fault["kind"] not in kinds
+                kinds.add(fault["kind"])
             else:
-                missed.setdefault((fault["id"], fault["note"]), []).append(trial["case"])
+                missed.setdefault(fault["id"], []).append(trial["case"])
+                why.setdefault(fault["id"], set()).add(fault["note"])
     if met:
         told = (f"{kind} ×{hits} in {counted(trials, 'trial')}" for kind, (hits, trials) in met.items())
         yield f"faults: {', '.join(told)}"
-    for (name, note), cases in list(missed.items())[:MAX_FAULT_LINES]:
-        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}): {note}"
+    for name, cases in list(missed.items())[:MAX_FAULT_LINES]:
+        note = f": {why[name].pop()}" if len(why[name]) == 1 else ""
+        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}){note}"
     if len(missed) > MAX_FAULT_LINES:
         yield f"… and {len(missed) - MAX_FAULT_LINES} more faults never fired (all of them: --json PATH)"
 

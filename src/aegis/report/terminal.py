@@ -13,7 +13,14 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
-from aegis.report.outside import consumed, denied_lines, fault_lines, replay_lines, stress_lines
+from aegis.report.outside import (
+    consumed,
+    denied_lines,
+    fault_lines,
+    part_lines,
+    replay_lines,
+    stress_lines,
+)
 from aegis.report.progress import Progress, is_live
 from aegis.report.tally import duration
 from aegis.report.text import columns, one_line
@@ -75,6 +82,7 @@ def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color
     parts += [_summary(document), *map(_text, consumed(document)), *_isolation(document["isolation"])]
     parts += [_text(line, "bold red") for line in replay_lines(document)]
     parts += [_text(line) for line in stress_lines(document)]
+    parts += [_text(line, "red") for line in part_lines(document)]
     parts += [_text(line, "yellow") for line in (*fault_lines(document), *denied_lines(document))]
     return _render(parts, width, color)
 

@@ -28,6 +28,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
 _GIT = {"commit": None, "branch": None, "dirty": False}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
 
@@ -160,6 +161,7 @@ def _score(score: Mapping[str, Any]) -> dict[str, Any]:
         "passed": score["passed"],
         "value": _finite(score["value"]),
         "reason": score["reason"],
+        "parts": [_pick(part, _PART) for part in score.get("parts") or ()],
     }
 
 

@@ -33,6 +33,7 @@ PATIENCE_S = 60.0  # For the gateway's first word on a message.
 LEFT_OVER_S = 2.0  # For what is left in the output of a server that has ended.
 
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
+told: list[int] = []  # Signals that were passed on.
 LAUNCHERS = (
     "node",
     "npx",
@@ -232,8 +233,7 @@ class Tap:
             self.server_ended.wait(LEFT_OVER_S)
             self.gateway.send({"ended": code})
             # A client that wrote all it had and waits for the answers still gets those that are late.
-            if self.client_ended:
-                restore_signals()
+            if self.client_ended and restore_signals():
                 self.wait_for_none("asked", "answered")
         return code
 
@@ -461,6 +461,7 @@ def become(command: list[str]) -> NoReturn:
 
 def pass_signals(child: subprocess.Popen[bytes]) -> None:
     def pass_on(number: int, frame: object) -> None:
+        told.append(number)
         if child.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, number)
@@ -471,11 +472,13 @@ def pass_signals(child: subprocess.Popen[bytes]) -> None:
             signal.signal(number, pass_on)
 
 
-def restore_signals() -> None:
+def restore_signals() -> bool:
+    # False when there was one already: it was for this program as well.
     for name in PASSED_ON:
         number = getattr(signal, name)
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    return not told
 
 
 def end_like(code: int) -> NoReturn:

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of several things that a scorer judges together, such as a rule of `resilience`."""
+
+    name: str
+    passed: bool | None
+    """None: there was nothing to judge."""
+    reason: str
+    """One line that begins with the name; where it failed, with the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """One scorer's judgement of one trial."""
 
@@ -32,6 +43,13 @@ class Score:
     cost: Mapping[str, Any] | None = None
     """What judging itself took, where a model judged (`model`, `input_tokens`, `output_tokens`, `usd`, `cached`): never
     a part of the agent's own usage. None for every other scorer."""
+    parts: tuple[Part, ...] = ()
+    """What it is made of, where a scorer judges several things."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Score:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "parts": tuple(Part(**part) for part in data.get("parts", ()))})
 
 
 class ConfigError(Exception):

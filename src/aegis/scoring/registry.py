@@ -24,10 +24,11 @@ _BUILT_IN = {
     "request": "aegis.scoring.request",
     "tool_calls": "aegis.scoring.tool_calls",
     "judge": "aegis.scoring.judge",
+    "resilience": "aegis.scoring.resilience",
 }
 """Name in a suite → module whose `scorer` it is."""
 
-_LATER = frozenset({"resilience", "mail", "http", "processes", "unchanged"})
+_LATER = frozenset({"mail", "http", "processes", "unchanged"})
 """Names that suites may already see in the documentation of what comes, and that no plug-in may take."""
 
 

@@ -104,6 +104,9 @@ def matches(config: Mapping[str, Any], exchange: Exchange, fetch_blob: FetchBlob
 
 def _outside(config: Mapping[str, Any], exchange: Exchange) -> bool:
     """Everything but the bodies."""
+    if exchange.kind == "mcp-stdio":
+        # It never left the sandbox: what a server in there was asked is for `tool_calls`.
+        return False
     if (exchange.kind == "denied") is not config.get("denied", False):
         return False
     if "host" in config and not _is_host(config["host"], exchange):

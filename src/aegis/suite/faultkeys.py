@@ -14,6 +14,10 @@ from aegis.suite.units import describe
 NONE = "none"
 """In a case: no faults but none at all, also not those of the suite."""
 
+_ALONE = frozenset({"token-expired"})
+"""Faults of which a trial has one at most: a case's own one stands in place of a shared one. Two would each wait for a
+token that only the other is told."""
+
 EXPECTED = "the name of a profile such as flaky-production, or a list such as [{inject: rate-limit, on: 1}]"
 
 
@@ -57,12 +61,16 @@ class Faults:
 
 
 def combined(own: tuple[FaultRule, ...] | None, shared: tuple[FaultRule, ...]) -> tuple[FaultRule, ...]:
-    """A case's own rules, then the shared ones, with ids that are all different; None: it wants none at all."""
+    """A case's own rules, then the shared ones, with ids that are all different; None: it wants none at all. Of
+    `token-expired` the case's own is the only one."""
     if own is None:
         return ()
     taken = {rule.id for rule in own}
+    kinds = {rule.inject for rule in own}
     found = list(own)
     for rule in shared:
+        if rule.inject in _ALONE and rule.inject in kinds:
+            continue
         name, number = rule.id, 1
         while name in taken:
             number += 1

@@ -67,8 +67,8 @@ def asked_for(observed: Sequence[ObservedCall]) -> list[Draft]:
                 continue
             key = _key(request.id, request.name)
             # Ids need not be unique: some servers number from 0 in each answer.
-            _answer(draft, key, asked[key], observed, told, index + 1)
-            asked[key] += 1
+            if _answer(draft, key, asked[key], observed, told, index + 1):
+                asked[key] += 1
     return drafts
 
 
@@ -92,11 +92,16 @@ def _answer(
     observed: Sequence[ObservedCall],
     told: Sequence[dict[str, list[ToolResult]]],
     first: int,
-) -> None:
-    """Look through the later requests for what the model was told of this call, the `nth` one with its key."""
+) -> bool:
+    """Look through the later requests for what the model was told of this call, the `nth` one with its key. False
+    when it broke off and was asked for anew, with the same id: the later one is what was run then."""
     for index in range(first, len(observed)):
         results = told[index].get(key)
         if not results:
+            if draft.doubtful and any(
+                _key(item.id, item.name) == key for item in observed[index].call.tool_requests
+            ):
+                return False
             continue
         # Requests repeat the whole conversation; one that forgot its beginning has the newest ones.
         result = results[nth] if nth < len(results) else results[-1]
@@ -104,9 +109,10 @@ def _answer(
         draft.result, draft.is_error, draft.answered_in = result.content, result.is_error, call.exchange
         draft.ended_s = draft.until_s = call.started_s
         draft.doubtful = False
-        return
+        return True
     if first < len(observed):
         draft.until_s = observed[first].call.started_s
+    return True
 
 
 def _by_key(results: Sequence[ToolResult]) -> dict[str, list[ToolResult]]:

@@ -161,9 +161,9 @@ class _Spans:
         attributes = {
             "http.request.method": exchange.method if http else None,
             "url.full": f"{exchange.scheme}://{exchange.host}{port}{exchange.path}" if http else None,
-            "http.response.status_code": exchange.status,
+            "http.response.status_code": exchange.status if http else None,
             "server.address": exchange.host,
-            "server.port": exchange.port,
+            "server.port": exchange.port or None,
             "network.peer.address": exchange.upstream or None,
             "error.type": (exchange.error or str(exchange.status)).partition(":")[0] if failed else None,
             "aegis.exchange": exchange.id,

@@ -129,6 +129,9 @@ def _exchange(exchange: Exchange, tools: tuple[str, ...]) -> Row:
         title = f"{exchange.method} {exchange.scheme}://{_authority(exchange)}{exchange.path}"
         status = "no response" if exchange.status is None else f"{exchange.status} {exchange.reason}".strip()
         facts = [status, *_size(exchange), *facts]
+    elif exchange.kind == "mcp-stdio":
+        facts = [*_size(exchange), *facts]
+        return Row("mcp", f"{exchange.host}{exchange.path}", exchange.started_s, lasted, tuple(facts))
     else:
         title = f"{exchange.kind} {place}"
     return Row("request", title, exchange.started_s, lasted, tuple(facts))

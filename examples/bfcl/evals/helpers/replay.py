@@ -106,6 +106,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, set | frozenset):
+        return sorted(map(_plain, value))
     # A folder knows the folder above it, which would lead round in a circle.
     members = {key: item for key, item in vars(value).items() if not key.startswith("_") and key != "parent"}
     return _plain(members)

@@ -27,6 +27,8 @@ def what_the_shop_said(exchanges: Any) -> tuple[dict[int, Any], dict[int, Any]]:
     booked: dict[int, Any] = {}
     for exchange in exchanges:
         said = answered(exchange)
+        if said is None:
+            continue
         if exchange.path == "/refunds" and exchange.status == 201:
             booked[said["refund"]] = said
         elif exchange.method == "GET" and exchange.status == 200:
@@ -36,8 +38,12 @@ def what_the_shop_said(exchanges: Any) -> tuple[dict[int, Any], dict[int, Any]]:
 
 
 def answered(exchange: Any) -> Any:
+    """The JSON that the shop answered; None when it is no JSON: cut off, or a load balancer's page."""
     body = exchange.response_body
-    return json.loads(body.text) if exchange.host == SHOP and body is not None and body.text else {}
+    try:
+        return json.loads(body.text) if exchange.host == SHOP and body is not None and body.text else None
+    except ValueError:
+        return None
 
 
 def overpaid(orders: Mapping[int, Any], booked: Mapping[int, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aegis.faults.base import Seen, TrialKey
 from aegis.faults.plan.weather import MAX_BODY_BYTES, Weather, is_address
-from aegis.gateway.base import Forward, Framing, RawHeaders, Request, ResponsePlan, Shut
+from aegis.gateway.base import Forward, Framing, RawHeaders, ReadBody, Request, ResponsePlan, Shut
 from aegis.gateway.deliver import Whole
 from aegis.gateway.failures import Failure
 from aegis.gateway.heads import without
@@ -114,7 +114,7 @@ class _Trial:
             port=exchange.port,
             target=exchange.path,
             headers=_raw(exchange.request_headers),
-            body=_Sent(body or b""),
+            body=ReadBody(body or b""),
             reused=exchange.connection in self._used,
             layer="mcp" if exchange.kind == "mcp-stdio" else "http",
         )
@@ -139,18 +139,6 @@ class _Trial:
             return ResponsePlan(exchange.status, exchange.reason, headers, Framing.LENGTH, Whole(body))
 
         return forward
-
-
-class _Sent:
-    """A request's body that is there already. Fulfils `RequestBody`."""
-
-    def __init__(self, content: bytes) -> None:
-        self.length: int | None = len(content)
-        self._content = content
-
-    async def read(self) -> bytes:
-        content, self._content = self._content, b""
-        return content
 
 
 def _raw(headers: Headers) -> RawHeaders:

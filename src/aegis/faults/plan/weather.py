@@ -21,6 +21,7 @@ from aegis.gateway.base import (
     Forward,
     Interceptor,
     Notes,
+    ReadBody,
     Request,
     RequestBody,
     ResponsePlan,
@@ -442,21 +443,6 @@ def _decoded(plan: ResponsePlan, kept: bytes) -> bytes | None:
     return codings.decode(kept, coding.decode("latin-1") or None, MAX_WITHHELD_BYTES)
 
 
-class _Loaded:
-    """A request body that was read already, and what may follow it."""
-
-    def __init__(self, length: int | None, read: bytes, rest: RequestBody | None) -> None:
-        self.length = length
-        self._read = read
-        self._rest = rest
-
-    async def read(self) -> bytes:
-        if self._read:
-            data, self._read = self._read, b""
-            return data
-        return b"" if self._rest is None else await self._rest.read()
-
-
 async def _look_inside(seen: Seen) -> Seen:
     """With the request's body, when it is short enough."""
     request = seen.request
@@ -470,7 +456,7 @@ async def _look_inside(seen: Seen) -> Seen:
             rest = request.body
             break
     raw = bytes(kept)
-    loaded = replace(request, body=_Loaded(request.body.length, raw, rest))
+    loaded = replace(request, body=ReadBody(raw, rest, length=request.body.length))
     if rest is not None:
         return replace(seen, request=loaded)
     body = codings.decode(raw, request.header("content-encoding"), MAX_BODY_BYTES)

@@ -1,0 +1,82 @@
+"""Two sides' behaviour, case by case."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from aegis.regression.drift import always, amounts, aspects
+from aegis.regression.drift.aspects import Series
+from aegis.regression.drift.behaviour import CaseBehaviours
+from aegis.regression.drift.findings import Drift, Finding, Grade
+from aegis.regression.stats import permutation
+from aegis.regression.stats.multiple import benjamini_hochberg
+from aegis.regression.trials import CaseKey
+
+Q = 0.10
+"""At most this share of the differences that are called significant is expected to be chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tested:
+    key: CaseKey
+    series: Series
+    p: float
+    testable: bool
+
+
+def compare(baseline: CaseBehaviours, candidate: CaseBehaviours, q: float = Q) -> Drift:
+    """What the candidate does differently in the cases that both sides have judged trials of.
+
+    Tool calls, arguments, hosts, writes and answers: the distances between trials of both sides against those within
+    a side, by permutation, corrected for all cases with Benjamini and Hochberg's method for each aspect. Tokens, cost
+    and latency: over the suite.
+    """
+    both = [key for key, trials in candidate.items() if trials and baseline.get(key)]
+    findings = [found for key in both for found in always.find(key, baseline[key], candidate[key])]
+    tested = [item for key in both for item in _test(key, baseline, candidate, q)]
+    for aspect in dict.fromkeys(item.series.aspect for item in tested):
+        findings += _grade([item for item in tested if item.series.aspect == aspect], q)
+    measured = amounts.ratios(baseline, candidate)
+    return Drift((*findings, *amounts.find(measured)), measured)
+
+
+def _test(key: CaseKey, baseline: CaseBehaviours, candidate: CaseBehaviours, q: float) -> Iterator[_Tested]:
+    for series in aspects.series(baseline[key], candidate[key]):
+        # What is always the same can't differ, and need not be counted among the tests.
+        if series.constant:
+            continue
+        sizes = len(series.before), len(series.now)
+        p = permutation.larger_between(_distances(series), sizes[0])
+        yield _Tested(key, series, p, testable=permutation.least(*sizes) <= q)
+
+
+def _grade(tested: Sequence[_Tested], q: float) -> Iterator[Finding]:
+    able = [item for item in tested if item.testable]
+    for item, p in zip(able, benjamini_hochberg([item.p for item in able]), strict=True):
+        if p <= q:
+            yield _finding(item, p)
+    for item in tested:
+        # Only what changed altogether: with a few trials that vary anyway, any two sides differ somewhere.
+        if not item.testable and not {*item.series.before} & {*item.series.now}:
+            yield _finding(item, None)
+
+
+def _finding(item: _Tested, p: float | None) -> Finding:
+    series = item.series
+    before, now = (aspects.side(values, series.show) for values in (series.before, series.now))
+    grade: Grade = "untested" if p is None else "significant"
+    return Finding(item.key, series.aspect, series.what, before, now, grade, p)
+
+
+def _distances(series: Series) -> permutation.Distances:
+    """Each pair of different values is measured once: most trials of a case do the same."""
+    values = (*series.before, *series.now)
+    kinds = list(dict.fromkeys(values))
+    number = {value: index for index, value in enumerate(kinds)}
+    between = [[0.0] * len(kinds) for _ in kinds]
+    for row, first in enumerate(kinds):
+        for column in range(row):
+            between[row][column] = between[column][row] = series.distance(first, kinds[column])
+    places = [number[value] for value in values]
+    return tuple(tuple(between[row][column] for column in places) for row in places)
