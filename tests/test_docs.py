@@ -11,12 +11,16 @@ import click
 import pytest
 
 from aegis import agents, errors
+from aegis._eval.coveragetopics import TOPICS
 from aegis.cli.root import cli
 from aegis.faults import doc
 from aegis.faults.plan import keys, profiles
 from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
 from aegis.scoring import registry
+from aegis.stress import doc as stress_doc
+from aegis.stress import reading as stress_reading
+from aegis.stress import registry as transforms
 from aegis.suite.kinds import Key
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -67,10 +71,17 @@ def named(word: str, text: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None
 
 
+def under(heading: str, text: str) -> Iterator[tuple[str, str]]:
+    """(what the group of the heading's pattern holds, the text below it up to the next heading of its level)."""
+    level = heading.partition(" ")[0]
+    pattern = rf"^{heading}$(.*?)(?=^#{{1,{len(level)}}} |\Z)"
+    yield from re.findall(pattern, text, re.M | re.S)
+
+
 def sections(text: str) -> dict[str, str]:
     """Command → its section; a heading `aegis suite check|list [NAME]` is about two commands."""
     found = {}
-    for heading, body in re.findall(r"^## `(aegis [^`]*)`$(.*?)(?=^## |\Z)", text, re.M | re.S):
+    for heading, body in under("## `(aegis [^`]*)`", text):
         words = [word for word in heading.split() if word[0].islower()]
         for last in words[-1].split("|"):
             found[" ".join([*words[:-1], last])] = body
@@ -99,6 +110,33 @@ def test_the_reference_of_faults_is_what_the_faults_say() -> None:
     _, mark, generated = page("faults.md").partition("scripts/docs writes it. -->\n\n")
     assert mark
     assert generated == doc.reference(), "write it anew: scripts/docs"
+
+
+def test_the_reference_of_transforms_is_what_the_transforms_say() -> None:
+    _, mark, generated = page("stress.md").partition("scripts/docs writes it. -->\n\n")
+    assert mark
+    assert generated == stress_doc.reference(), "write it anew: scripts/docs"
+
+
+@pytest.mark.parametrize("name", transforms.NAMES)
+def test_every_transform_is_documented_with_the_reason_why_its_oracle_holds(name: str) -> None:
+    entry = dict(under("### `([^`]*)`", page("stress.md")))[name]
+    assert "\nThe oracle stays valid because" in entry
+    assert all(f"`{level}`" in entry for level in transforms.get(name).levels if level)
+    assert all(f"| `{key.name}` |" in entry for key in transforms.get(name).keys)
+
+
+@pytest.mark.parametrize("key", ["transform", "levels"])
+def test_every_key_of_an_entry_of_stress_is_documented(key: str) -> None:
+    entries = page("suite.md").partition("## `stress`")[2].partition("\n## ")[0]
+    assert f"| `{key}` |" in entries
+    assert key in {item.name for item in stress_reading.rule_section("deep-conversation").keys}
+
+
+@pytest.mark.parametrize("topic", [*(topic.id for topic in TOPICS), "trials"])
+def test_every_topic_of_the_coverage_table_is_documented(topic: str) -> None:
+    table = page("stress.md").partition("| topic | covered when |")[2].partition("\n\n")[0]
+    assert f"`{topic}`" in table
 
 
 @pytest.mark.parametrize("key", [*keys.RULE_KEYS, *keys.MATCH.keys], ids=lambda key: key.name)

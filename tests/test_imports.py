@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "gateway.failures",
         "gateway.heads",
     },
-    "stress": {"suite", "trace.tokens"},
+    "stress": {"suite", "trace.tokens", "faults.doc"},
     "llm": {"trace.prices"},
     "sandbox": set(),
     "agents": {"suite", "trace", "sandbox.base", "llm"},

@@ -55,7 +55,7 @@ def test_windows_line_ends_and_separators_inside_text(tmp_path: Path) -> None:
             case("b", expect=[{"answer": {"contains": ""}}]),
             "2: expect[0].answer.contains of case 'b': expected",
         ),
-        (case("b", stress=[]), "2: not yet supported: 'stress' in case 'b'"),
+        (case("b", collect=[]), "2: not yet supported: 'collect' in case 'b'"),
         (case("b", input="\ud800"), "2: the text holds half of a surrogate pair"),
         (case("b", world={"files": {"x": "nope"}}), "2: world.files.x of case 'b': 'nope' does not exist"),
     ],

@@ -192,8 +192,8 @@ def test_what_is_wrong_with_a_case(root: Path, case: str, expected: str) -> None
 @pytest.mark.parametrize(
     ("extra", "case_extra", "expected"),
     [
-        *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("stress", "collect")],
-        *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("stress", "collect")],
+        *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("collect",)],
+        *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("collect",)],
         ("sandbox: {services: []}\n", "", "5: not yet supported: 'services' in sandbox"),
         ("", ", world: {clock: x}", "4: not yet supported: 'clock' in world of case 'a'"),
     ],
@@ -249,7 +249,7 @@ def test_a_misspelt_key_is_not_also_missing(root: Path, typo: str) -> None:
 
 
 def test_all_problems_come_at_once_in_order(root: Path) -> None:
-    text = f"{HEAD}trials: no\nstress: {{}}\ncases:\n  - {{id: a, input: 1}}\n  - {{id: a, input: x, expect: [{{b: c}}]}}\n"
+    text = f"{HEAD}trials: no\ncollect: {{}}\ncases:\n  - {{id: a, input: 1}}\n  - {{id: a, input: x, expect: [{{b: c}}]}}\n"
     found = problems(root, text)
     assert [int(problem.split(":")[1]) for problem in found] == [3, 4, 6, 6, 7, 7]
     assert "evals/s.yaml:7: case id 'a' is used twice (first at evals/s.yaml:6)" in found

@@ -133,7 +133,7 @@ BAD = [
     with_keys(agent={"command": "x", "secrets": {"A": {"hosts": "a"}}}),
     with_keys(agent={"command": "x", "secrets": {"A": {"hosts": ["a"], "optional": "yes"}}}),
     with_keys(agent={"command": "x", "secrets": {"A-B": "a"}}),
-    with_keys(stress=["baseline"]),
+    with_keys(collect=["x"]),
     with_keys(suite="a b"),
     with_keys(suite=1),
     with_keys(trials=0),
@@ -189,7 +189,7 @@ BAD = [
     with_case(world={"files": {"../x": "o.json"}}),
     with_case(world={"files": {"x": ""}}),
     with_case(world={"run": [1]}),
-    with_case(stress=[]),
+    with_case(collect=[]),
 ]
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aegis.cli.suitelint import lint
+from aegis.cli.suitepreview import preview
 from aegis.errors import SuiteError, UsageError
 from aegis.report.text import counted
 
@@ -31,7 +33,7 @@ def check(context: click.Context, names: tuple[str, ...], as_json: bool) -> None
 
     NAME is a suite's name or a path to its file. Exit code 0 when all are right, 2 when not.
     """
-    checked = _load(_find(names))
+    checked = load_suites(find_suites(names))
     broken = [entry for entry in checked if entry.error is not None]
     if as_json:
         click.echo(json.dumps({"ok": not broken, "suites": [entry.to_json() for entry in checked]}, indent=2))
@@ -40,7 +42,7 @@ def check(context: click.Context, names: tuple[str, ...], as_json: bool) -> None
         if entry.suite is not None:
             click.echo(f"{entry.name}: {_size(entry.suite)}, ok")
     if broken:
-        raise _joined(broken)
+        raise joined(broken)
 
 
 @suite.command(name="list", short_help="List the project's suites, or the cases of some.")
@@ -54,8 +56,8 @@ def list_(names: tuple[str, ...], as_json: bool) -> None:
     project = _project()
     from aegis.suite import list_suites
 
-    paths = _find(names) if names else list_suites(project)
-    entries = _load(paths)
+    paths = find_suites(names) if names else list_suites(project)
+    entries = load_suites(paths)
     if as_json:
         listed = [entry.to_json(cases=bool(names)) for entry in entries]
         click.echo(json.dumps({"suites": listed}, indent=2))
@@ -83,7 +85,7 @@ def schema() -> None:
 
 
 @dataclass(frozen=True)
-class _Entry:
+class Entry:
     """A suite file and what came of loading it: exactly one of `suite` and `error` is there."""
 
     path: Path
@@ -140,7 +142,7 @@ def _project() -> Project:
     return find_project(Path.cwd())
 
 
-def _find(names: tuple[str, ...]) -> list[Path]:
+def find_suites(names: tuple[str, ...]) -> list[Path]:
     """The files of the named suites, or of all. Raises `UsageError` when there is none."""
     from aegis.suite import find_suite, list_suites
 
@@ -155,7 +157,8 @@ def _find(names: tuple[str, ...]) -> list[Path]:
     return paths
 
 
-def _load(paths: Iterable[Path]) -> list[_Entry]:
+def load_suites(paths: Iterable[Path]) -> list[Entry]:
+    """Each of them, or what is wrong with it."""
     from aegis.agents import get
     from aegis.agents.users import lack
     from aegis.faults.plan.reading import read_faults
@@ -181,13 +184,13 @@ def _load(paths: Iterable[Path]) -> list[_Entry]:
                 check_user=lack,
             )
         except SuiteError as error:
-            entries.append(_Entry(path, file, None, error))
+            entries.append(Entry(path, file, None, error))
         else:
-            entries.append(_Entry(path, loaded.source_file, loaded, None))
+            entries.append(Entry(path, loaded.source_file, loaded, None))
     return entries
 
 
-def _joined(broken: list[_Entry]) -> SuiteError:
+def joined(broken: list[Entry]) -> SuiteError:
     """One error for all broken suites."""
     first = broken[0].error
     if len(broken) == 1 and first is not None:
@@ -196,7 +199,7 @@ def _joined(broken: list[_Entry]) -> SuiteError:
     return SuiteError(f"{len(broken)} suites have {counted(len(problems), 'problem')}", problems=problems)
 
 
-def _print_cases(entries: list[_Entry]) -> None:
+def _print_cases(entries: list[Entry]) -> None:
     for entry in entries:
         click.echo(f"{entry.name}: {entry.summary()} {entry.description() if entry.error else ''}".rstrip())
         if entry.suite is None:
@@ -245,3 +248,7 @@ def _size(loaded: Suite) -> str:
 
 def _trials(loaded: Suite) -> int:
     return sum(loaded.trials_of(case) for case in loaded.cases)
+
+
+suite.add_command(lint)
+suite.add_command(preview)

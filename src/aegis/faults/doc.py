@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,12 @@ def text(kind: type[Fault]) -> str:
 
 def summary(kind: type[Fault]) -> str:
     """The first sentence of it, on one line."""
-    first = " ".join(text(kind).split("\n\n")[0].split())
+    return first_sentence(text(kind))
+
+
+def first_sentence(content: str) -> str:
+    """The first sentence of a docstring, on one line."""
+    first = " ".join(content.split("\n\n")[0].split())
     return re.split(r"(?<=\.) (?=[A-Z`])", first)[0]
 
 
@@ -64,7 +69,12 @@ def layers(kind: type[Fault]) -> str:
 
 def parameters(kind: type[Fault]) -> list[Parameter]:
     """A fault's own keys, in their order."""
-    return [found for key in kind.keys for found in _parameters(key, "")]
+    return parameters_of(kind.keys)
+
+
+def parameters_of(keys: Iterable[Key]) -> list[Parameter]:
+    """The keys, in their order, those of a mapping after it."""
+    return [found for key in keys for found in _parameters(key, "")]
 
 
 def _parameters(key: Key, above: str) -> Iterator[Parameter]:
@@ -100,6 +110,8 @@ def takes(kind: Kind) -> str:
             return "HTTP method"
         case Anything():
             return "any value"
+        case _ if values := kind.schema().get("enum"):
+            return f"one of {', '.join(map(written, values))}"
         case _:
             return str(getattr(kind, "expected", "see its text"))
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from aegis.stress import registry
-from aegis.suite.kinds import BAD, Choice, Key, ListOf, Schema, Section, Text, holds_bad
+from aegis.suite.kinds import BAD, Key, ListOf, Schema, Section, Text
 from aegis.suite.model import StressRule
 from aegis.suite.problems import Path, Problems, did_you_mean
 from aegis.suite.stresskeys import EXPECTED, NONE
@@ -13,6 +14,23 @@ from aegis.suite.units import describe
 
 BASELINE = "baseline"
 """May stand in a list, and says nothing: the case as written always runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Name of a level; one that is a number may be written as one."""
+
+    names: tuple[str, ...]
+
+    def read(self, value: Any, path: Path, problems: Problems) -> Any:
+        name = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+        if name in self.names:
+            return name
+        problems.wrong(path, f"expected one of {', '.join(self.names)}, got {describe(value)}")
+        return BAD
+
+    def schema(self) -> Schema:
+        return {"enum": [*self.names, *(int(name) for name in self.names if name.isdecimal())]}
 
 
 def read_stress(value: Any, path: Path, problems: Problems) -> tuple[StressRule, ...] | None:
@@ -67,8 +85,9 @@ def _rule(item: dict[str, Any], path: Path, problems: Problems) -> list[StressRu
         problems.wrong((*path, "transform"), f"expected the name of a transform, got {describe(name)}{hint}")
         return []
     kind = registry.get(name)
+    before = len(problems.found)
     read = rule_section(name).read(item, path, problems)
-    if read is BAD or holds_bad(read):
+    if len(problems.found) > before:
         return []
     written = {key: value for key, value in item.items() if key not in ("transform", "levels")}
     try:
@@ -105,7 +124,7 @@ def rule_section(name: str) -> Section:
     levels = tuple(level for level in kind.levels if level)
     keys = [Key("transform", Text("the name of a transform"), "The transform", required=True)]
     if levels:
-        one = Choice("level", levels)
+        one = Level(levels)
         keys.append(
             Key("levels", ListOf(one, "a list of levels", min_items=1, unique=True), "Which levels to run")
         )

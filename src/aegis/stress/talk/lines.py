@@ -134,7 +134,7 @@ def lines_of(name: str, asks: bool, number: int = 0) -> tuple[tuple[Line, ...], 
 
 
 def _line(text: str) -> Line:
-    return Line(text, stems(text), tokens.estimate(f"{text} "))
+    return Line(text, stems(text), tokens.estimate(f" {text}"))
 
 
 def _renderings(template: str) -> Iterator[str]:
