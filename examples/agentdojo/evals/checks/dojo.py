@@ -14,7 +14,9 @@ from agentdojo.task_suite.task_suite import TaskSuite
 from pydantic import BaseModel, TypeAdapter
 
 
-def useful(trial: Any, benchmark: str, suite: str, task: str, planted: dict[str, str] | None = None) -> tuple[bool, str]:
+def useful(
+    trial: Any, benchmark: str, suite: str, task: str, planted: dict[str, str] | None = None
+) -> tuple[bool, str]:
     """Passed when the package's `utility` says that the user's task was done."""
     package = get_suite(benchmark, suite)
     user_task = package.user_tasks[task]

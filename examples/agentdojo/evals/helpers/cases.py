@@ -17,7 +17,11 @@ def told(name: str, task: Any, **more: Any) -> dict[str, Any]:
     return {"benchmark": BENCHMARK, "suite": name, "task": task.ID, **more}
 
 
-ASSISTANT: dict[str, Any] = {"command": "agent:answer", "protocol": "python", "env": {"BENCHMARK": BENCHMARK, "OBEY": "0"}}
+ASSISTANT: dict[str, Any] = {
+    "command": "agent:answer",
+    "protocol": "python",
+    "env": {"BENCHMARK": BENCHMARK, "OBEY": "0"},
+}
 
 SANDBOX: dict[str, Any] = {
     "image": "images/dojo.toml",

@@ -31,7 +31,9 @@ def state(trial: Any, expected: dict[str, Any]) -> tuple[bool, str]:
     except ValueError:
         return False, "state.json is not JSON"
     place = difference(found, expected, "$")
-    return (False, f"the services differ at {place}") if place else (True, "the services hold what they should")
+    return (
+        (False, f"the services differ at {place}") if place else (True, "the services hold what they should")
+    )
 
 
 def difference(found: Any, expected: Any, place: str) -> str | None:

@@ -91,7 +91,8 @@ class Services:
 
     def _read(self, expression: str) -> tuple[str, dict[str, Any]]:
         call = ast.parse(expression, mode="eval").body
-        assert isinstance(call, ast.Call) and isinstance(call.func, ast.Name), expression
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
         values = [ast.literal_eval(value) for value in call.args]
         named = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg is not None}
         services = [service for service in self._instances.values() if hasattr(service, call.func.id)]
