@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import aegis.sandbox
+from aegis.gateway.base import Interceptor
+from aegis.trace import Exchange, mcp_http
+from support.gateway_server import GatewayServer, World
 
 PATIENCE_S = 60.0
 
@@ -212,3 +215,15 @@ def start(folder: Path, proxy: str | None, *, name: str = "crm", server: str = S
 def seen(folder: Path) -> list[Any]:
     """The messages that reached the server."""
     return [json.loads(line) for line in (folder / "seen").read_bytes().splitlines()]
+
+
+def session(net: World, interceptor: Interceptor | None = None, **gateway: Any) -> GatewayServer:
+    return net.gateway(session={} if interceptor is None else {"interceptor": interceptor}, **gateway)
+
+
+def calls_of(exchanges: list[Exchange]) -> list[mcp_http.McpToolCall]:
+    return mcp_http.tool_calls(exchanges, lambda digest: b"")[0]
+
+
+def text_of(answer: Any) -> str:
+    return str(answer["result"]["content"][0]["text"])

@@ -252,10 +252,10 @@ class Bench:
         self._mcp.terminate()
         self._mcp.wait(30)
 
-    def react(self, row: Row, client: Client) -> Reaction:
-        """What two calls in a row have shown, taking the shorter gaps of all."""
+    def react(self, row: Row, client: Client, *, most_calls: int) -> Reaction:
+        """What two calls in a row have shown, taking the shorter gaps of all; `most_calls` 1: what one has shown."""
         seen = self._once(row, client)
-        for _ in range(MOST_CALLS - 1):
+        for _ in range(most_calls - 1):
             if not seen.gaps_s:
                 break
             before, seen = seen, seen.quickest(self._once(row, client))
@@ -363,6 +363,7 @@ def measure(
     clients: Sequence[Client],
     *,
     told: Callable[[str], None] = lambda text: None,
+    most_calls: int = MOST_CALLS,
 ) -> dict[tuple[str, str], Reaction]:
     """(label of the row, name of the client) → its reaction, for every pair that makes sense."""
     from support.gateway_server import world
@@ -373,7 +374,7 @@ def measure(
 
         def cell(pair: tuple[Row, Client]) -> None:
             row, client = pair
-            reaction = found[row.label, client.name] = bench.react(row, client)
+            reaction = found[row.label, client.name] = bench.react(row, client, most_calls=most_calls)
             told(f"{row.label} | {client.name} | {reaction}")
 
         list(pool.map(cell, pairs))

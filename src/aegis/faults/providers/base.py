@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import datetime
 import email.utils
 import json
@@ -132,14 +133,14 @@ class Reply:
         )
 
 
-class Provider:
+class Provider(abc.ABC):
     """The forms of one provider. What a subclass leaves alone has the shape of its `error`."""
 
     name = "generic"
 
+    @abc.abstractmethod
     def error(self, at: At, status: int, kind: str, message: str) -> Reply:
         """Any error in the provider's shape; `kind` is a word such as `server_error`."""
-        raise NotImplementedError
 
     def rate_limited(self, at: At, limit: Limit) -> Reply:
         reply = self.error(at, 429, "rate_limited", "Too many requests, please try again later.")
@@ -158,8 +159,9 @@ class Provider:
     def server_error(self, at: At) -> Reply:
         return self.error(at, 500, "server_error", "Internal server error")
 
+    @abc.abstractmethod
     def unauthorized(self, at: At, why: Why) -> Reply:
-        raise NotImplementedError
+        """For a token that can't be used any more, or was never good."""
 
     def refresh_refused(self, at: At, message: str | None) -> Reply:
         """A refresh token that is no longer good, by RFC 6749, section 5.2."""
