@@ -47,8 +47,10 @@ def answer(message: str) -> str:
 
 def recognise(message: str) -> tuple[TaskSuite[Any], BaseUserTask[Any]] | None:
     tasks = [(suite, task) for suite in SUITES.values() for task in suite.user_tasks.values()]
-    exact = next((pair for pair in tasks if pair[1].PROMPT in message), None)
-    return exact or next((pair for pair in tasks if alike(message, pair[1].PROMPT)), None)
+    named = [pair for pair in tasks if pair[1].PROMPT in message]
+    if named:  # some tasks are several others in one
+        return max(named, key=lambda pair: len(pair[1].PROMPT))
+    return next((pair for pair in tasks if alike(message, pair[1].PROMPT)), None)
 
 
 def alike(text: str, expected: str) -> bool:

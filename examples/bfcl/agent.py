@@ -59,10 +59,9 @@ class Agent:
 
     def _calls(self) -> tuple[str, ...]:
         assert self._conversation is not None
-        calls = self._conversation.calls[self._next]
-        last = self._next == len(self._conversation.calls) - 1
+        calls, later = self._conversation.calls[self._next], self._conversation.calls[self._next + 1 :]
         # A defect that you can switch on. See "Watch it fail" in the README.
-        return calls[:-1] if last and self._forget else calls
+        return calls[:-1] if self._forget and not any(later) else calls
 
 
 def alike(text: str, expected: str) -> bool:
