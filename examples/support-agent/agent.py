@@ -21,6 +21,7 @@ from support.login import Login
 from support.loop import Conversation
 from support.manners import HASTY, PATIENT, Manners
 from support.policy import Policy
+from support.savings import FRAGILE, NONE
 from support.shop import Renewal, Shop
 from support.tools import Toolbox
 from support.web import Site
@@ -29,14 +30,15 @@ from support.web import Site
 def start(environment: Mapping[str, str]) -> Conversation:
     """A conversation with the customer that `session.json` names. Raises `KeyError` for a missing key."""
     session = json.loads(Path("session.json").read_text(encoding="utf-8"))
-    # Two defects that you can switch on. See "Watch it fail" and "Bad weather" in the README.
+    # Three defects that you can switch on. See "Watch it fail", "Bad weather" and "Stress" in the README.
     policy = Policy(forget_refunds=environment.get("REFUND_BUG", "0") == "1")
     manners = HASTY if environment.get("HASTY", "0") == "1" else PATIENT
+    savings = FRAGILE if environment.get("FRAGILE", "0") == "1" else NONE
     url = environment.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
     model = Site(url, Login(environment["OPENAI_API_KEY"]), manners)
-    shop = Shop(_service(environment, manners), outbox=Path("outbox"))
+    shop = Shop(_service(environment, manners), outbox=Path("outbox"), savings=savings)
     tools = Toolbox(shop, customer=str(session["customer"]), policy=policy)
-    return Conversation(Chat(model, environment.get("MODEL", "gpt-5-mini")), tools)
+    return Conversation(Chat(model, environment.get("MODEL", "gpt-5-mini")), tools, savings)
 
 
 def _service(environment: Mapping[str, str], manners: Manners) -> Site:

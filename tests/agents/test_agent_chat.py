@@ -125,6 +125,10 @@ def test_arguments_that_are_no_json_are_kept_as_they_are() -> None:
         ("r.send([1])", "a response that is not a JSON object: [1]"),
         ("r.send({'choices': []})", 'a response without choices[0].message: {"choices": []}'),
         ("r.send({'choices': [{'message': 'hi'}]})", "a response without choices[0].message"),
+        (
+            "c = completion('a')['choices']; r.send({'choices': [*c, *c]})",
+            "agent broke the protocol: turn 1 of 1 was answered twice, with 2 choices",
+        ),
         ("r.say(None)", '"content" is not a text'),
         ("r.say([{'type': 'text', 'text': 'x'}])", '"content" is not a text'),
         ("r.say('x', tool_calls={})", '"tool_calls" are not a list'),
@@ -175,6 +179,25 @@ time.sleep(5000)
 """
     result = talk(program, "x" * 3_000_000)
     assert result.failure == "agent answered turn 1 of 1 with status 413: long"
+
+
+def test_a_second_response_on_the_same_connection_answers_nothing() -> None:
+    """Each turn has a connection of its own, so no response can be taken for another turn's."""
+    reply = "json.dumps(completion(r.last + str(n))).encode()"
+    head = "b'HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n%s'"
+    for pause in ("", "; r.wfile.flush(); time.sleep(0.2)"):
+        program = f"""
+def respond(r):
+    for n in (1, 2):
+        b = {reply}
+        try: r.wfile.write({head} % (len(b), b)){pause}
+        except OSError: pass
+    r.close_connection = True
+listen()
+"""
+        result = talk(program, "a", "b", "c")
+        assert result.failure is None
+        assert [turn.answer for turn in result.trace.turns] == ["a1", "b1", "c1"]
 
 
 def test_a_crash_in_the_middle_keeps_the_turns_before() -> None:

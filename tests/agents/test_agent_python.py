@@ -89,6 +89,8 @@ def answer(text):
         ("def answer(text):\n    return 42", "the function returned int"),
         ("def answer(text):\n    return {'role': 'assistant'}", "without a text as its content"),
         ("def answer(text):\n    pass", "the function returned NoneType"),
+        ("def answer(text):\n    yield 'a'\n    yield 'b'", "the function returned generator"),
+        ("async def answer(text):\n    yield 'a'\n    yield 'b'", "the function returned async_generator"),
         ("def answer():\n    pass", "cannot load agent:answer: TypeError: the function takes no argument"),
         ("import no_such_module", "cannot load agent:answer: ModuleNotFoundError: No module named"),
         ("def answer(:\n", "cannot load agent:answer: SyntaxError"),
@@ -106,6 +108,24 @@ def test_what_the_function_does_wrong_is_the_agents_failure(module: str, failure
     assert result.failure is not None
     assert failure in result.failure
     assert not result.timed_out
+
+
+CHANNEL = """
+import json, os
+def tell(text):
+    line = json.dumps({"role": "assistant", "content": text}).encode() + b"\\n"
+    for number in range(3, 64):
+        if os.path.realpath(f"/proc/self/fd/{number}").startswith(("/proc/", "/dev/")):
+            try: os.write(number, line)
+            except OSError: pass
+"""
+
+
+def test_a_function_that_writes_a_second_answer_to_the_channel() -> None:
+    module = CHANNEL + "def answer(text):\n    tell('first')\n    return 'second'"
+    result = call(module, "a")
+    assert result.failure is not None
+    assert "turn 1 was answered twice" in result.failure
 
 
 def test_the_failure_names_the_users_own_line() -> None:

@@ -29,13 +29,40 @@ cases:
 """
 
 
+# The agent waits for an answer that never comes, and says by the log that it asked.
+HANGING = """\
+suite: slow
+agent: {command: "%(python)s agent.py"}
+timeout: %(timeout)s
+sandbox: {files: {agent.py: /workspace/}}
+network: {routes: {crm.example: {upstream: crm}}, upstreams: {crm: "%(python)s crm.py"}}
+cases: [{id: hangs, input: hello, expect: [{answer: {contains: hello}}]}]
+"""
+HANGING_AGENT = """\
+import urllib.request
+print(urllib.request.urlopen("http://crm.example/orders", timeout=600).read())
+"""
+SILENT = """\
+import os, pathlib, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        pathlib.Path(%(log)r).touch()
+        time.sleep(600)
+ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
 class Running:
     """`aegis eval run --jobs 1` in a process of its own."""
 
-    def __init__(self, project: Folder) -> None:
+    def __init__(self, project: Folder, suite: str = SLOW, **words: str) -> None:
         self.project = project
         self.log, self.go = project.path / "log", project.path / "go"
-        project.suite("slow", SLOW % {"log": self.log, "go": self.go})
+        told = {"log": str(self.log), "go": str(self.go), "python": sys.executable, **words}
+        project.suite("slow", suite % told)
+        (project.path / "agent.py").write_text(HANGING_AGENT)
+        (project.path / "crm.py").write_text(SILENT % told)
         self.stderr = (project.path / "stderr").open("wb")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "aegis", "eval", "run", "--isolation=none", "--jobs=1", "--json=out.json"],
@@ -116,3 +143,23 @@ def test_twice_stops_at_once(running: Running, signals: list[signal.Signals]) ->
     assert finished_trials(running.project.path) == [None] * 4
     assert "Traceback" not in running.errors()
     assert "resume with" in running.errors().rstrip().rpartition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("signals", "timeout", "outcome"),
+    [([signal.SIGINT] * 2, "600s", None), ([signal.SIGTERM], "600s", None), ([], "3s", "timeout")],
+    ids=["twice", "sigterm", "timeout"],
+)
+def test_a_request_that_the_end_cuts_off_leaves_no_traceback(
+    folder: Folder, signals: list[signal.Signals], timeout: str, outcome: str | None
+) -> None:
+    running = Running(folder, HANGING, timeout=timeout)
+    for number, sent in enumerate(signals):
+        running.send(sent)
+        if number + 1 < len(signals):
+            running.wait_for(lambda: "Ctrl-C again" in running.errors(), "the answer to Ctrl-C")
+    assert running.end() == (1 if outcome else 130)
+    assert "Traceback" not in running.errors()
+    assert "Exception" not in running.errors()
+    document = json.loads((running.project.path / "out.json").read_text())
+    assert [trial["outcome"] for trial in document["trials"]] == [outcome or "cancelled"]

@@ -168,6 +168,21 @@ def test_a_dry_run_starts_and_writes_nothing(project: Folder) -> None:
     assert sorted(path.name for path in project.path.iterdir()) == ["aegis.toml", "evals"]
 
 
+def test_a_dry_run_shows_what_the_variants_add_and_no_endless_order(project: Folder) -> None:
+    project.suite("echo", ECHO.replace("input: hello, expect", "input: 'Please send a gardener', expect"))
+    stress = ("--stress", "deep-conversation.40", "--stress", "malformed-input.emoji")
+    ran = project("eval", "run", "--dry-run", "--trials", "5", "-k", "same", *stress)
+    lines = ran.stdout.splitlines()
+    same = lines.index("  same: 15 × at most 120 s of the agent's time")
+    assert lines[same + 1] == "    variants: deep-conversation.40 (+390 s), malformed-input.emoji"
+    (order,) = [line for line in lines if line.startswith("order: ")]
+    assert order.count("same") == 12
+    assert order.endswith(" … and 3 more (all of them: aegis.eval.plan in Python)")
+    # --timeout is the time for every trial, whatever it is.
+    fixed = project("eval", "run", "--dry-run", "--timeout", "60s", "-k", "same", *stress).stdout
+    assert "variants: deep-conversation.40, malformed-input.emoji" in fixed
+
+
 def test_a_world_that_cannot_be_set_up_is_inconclusive(project: Folder) -> None:
     project.suite("echo", ECHO.replace("{id: same,", "{id: same, world: {run: ['exit 7']},"))
     ran = project.run("-k", "same", "--retries", "1", "--json", "out.json")

@@ -13,7 +13,7 @@ from e2e_command import Aegis, Ran, outcomes, read_json
 pytestmark = pytest.mark.e2e
 
 RUN = ("eval", "run", "--suite", "production-v2", "--isolation=none", "--trials", "1", "--json", "out.json")
-CASES = 16
+CASES = 24
 
 CARELESS = {
     "partial-responses": "truncation: GET shop.example/customers/ada/orders",
@@ -21,6 +21,7 @@ CARELESS = {
     "token-expires-mid-run": "token-refresh: POST shop.example/refunds got 401",
     "login-revoked": "token-refresh: POST shop.example/oauth/token was refused with invalid_grant",
     "rate-limits": "retry-after: POST api.openai.com/v1/chat/completions got 429",
+    "answer-lost": "no-duplicate-writes: POST shop.example/refunds",
 }
 """Case → a rule that the careless client breaks in it, as its reason begins."""
 TIME = re.compile(r"at \d+\.\d\d s \(exchange \d+\)")
@@ -60,9 +61,8 @@ def test_a_careless_client_is_told_by_the_rule_that_it_breaks_and_when(aegis: Ae
     ran = aegis(*RUN, "-k", "weather", "--env", "HASTY=1", cwd=example)
     assert ran.code == 1, ran
     said = resilience(example)
-    assert said.keys() == CARELESS.keys()
+    assert {case for case, score in said.items() if not score["passed"]} == CARELESS.keys()
     for case, rule in CARELESS.items():
-        assert not said[case]["passed"], case
         assert rule in said[case]["reason"]
         assert TIME.search(said[case]["reason"]), said[case]
         assert f"FAILED {case}#1: resilience: " in ran.stderr
@@ -90,7 +90,7 @@ def test_on_a_bad_day_a_careless_client_fails_wherever_it_asks_the_shop(aegis: A
     ran = aegis(*RUN, "--faults", "flaky-production", "--env", "HASTY=1", cwd=example)
     assert ran.code == 1, ran
     by_case = outcomes(read_json(example / "out.json"))
-    assert [case for case, trials in by_case.items() if trials != ["failed"]] == ["malformed-order-number"]
+    assert [case for case, trials in by_case.items() if trials == ["passed"]] == ["malformed-order-number"]
     reason = resilience(example)["refund-within-policy"]["reason"]
     assert "retry-after: GET shop.example/orders/1042 got 429 with Retry-After 1 s" in reason
     assert TIME.search(reason), reason

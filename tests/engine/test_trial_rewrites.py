@@ -63,3 +63,12 @@ def test_one_exchange_is_enough() -> None:
 
 def test_a_rewrite_that_need_not_happen() -> None:
     assert attempt([CALL], PROMPT.model_copy(update={"require_fired": False})).outcome == "passed"
+
+
+def test_the_result_tells_how_many_exchanges_were_rewritten() -> None:
+    optional = PROMPT.model_copy(update={"require_fired": False})
+    made = replace(CALL, id=2, rewrites=("conflict",))
+    assert attempt([CALL, made, replace(made, id=3)], optional).rewritten == 2
+    assert attempt([CALL], optional).rewritten == 0
+    plain = run_trial(spec(case()), tools(FakeDriver(), network=Noting(exchanges=[CALL])))
+    assert asyncio.run(plain).result.rewritten is None

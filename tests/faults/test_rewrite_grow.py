@@ -313,7 +313,8 @@ def test_taking_away_what_was_added_gives_the_result_back(value: Any, data: Any)
     before, after = documents.parse(text), documents.parse(text)
     if before is None:
         return
-    names = [item for item in _scalars(before) if item]
+    # As ids stand in a suite, which holds no NUL.
+    names = [item for item in _scalars(before) if item and "\0" not in item]
     named = data.draw(st.lists(st.sampled_from(names), max_size=2)) if names else []
     grow = Grow(Grow.read({"tokens": 600, "named": named}))
     changed = grow._grow(seen("/things"), after, Room())

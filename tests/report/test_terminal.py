@@ -288,9 +288,80 @@ def test_table_says_what_each_kind_of_stress_costs() -> None:
         trial_record("cancel", 1, "failed", "wrong", "malformed-input.5"),
         trial_record("cancel", 2, "failed", "wrong", "malformed-input.5"),
     ]
-    refused = {"case": "cancel", "variant": "shard-turns", "reason": "no shards are marked", "rejected": False}
+    refused = {
+        "case": "cancel",
+        "variant": "shard-turns",
+        "reason": "no shards are marked",
+        "rejected": False,
+    }
     lines = squeezed(render_table(document(trials, refused=[refused])))
     assert (
-        "malformed-input.5: costs 75 points (100 % → 25 %; 95 % interval -100 to +46, 2 cases) in refund, cancel" in lines
+        "malformed-input.5: costs 75 points (100 % → 25 %; 95 % interval -100 to +46, 2 cases) in refund, cancel"
+        in lines
     )
-    assert "not run: cancel (shard-turns) does not apply: no shards are marked" in lines
+    assert "not run: shard-turns in cancel does not apply: no shards are marked" in lines
+
+
+REFUSED = {"reason": "no shards are marked", "rejected": False}
+
+
+def test_refusals_of_many_cases_for_one_reason_are_one_line() -> None:
+    cases = [f"case-{number}" for number in range(5)]
+    refused = [{"case": case, "variant": "shard-turns", **REFUSED} for case in cases]
+    refused += [
+        {
+            "case": "case-1",
+            "variant": f"malformed-input.{level}",
+            "reason": "no word is left",
+            "rejected": True,
+        }
+        for level in (2, 5)
+    ]
+    found = document([trial_record("case-1", 1)], refused=refused)
+    lines = [line for line in squeezed(render_table(found, width=200)) if line.startswith("not run")]
+    assert lines == [
+        "not run: malformed-input.2, malformed-input.5 in case-1 would break what the case expects: no word is left",
+        "not run: shard-turns in 5 cases (case-0, case-1, case-2, 2 more) does not apply: no shards are marked",
+    ]
+    assert found["stress"]["refused"] == refused
+
+
+def test_refusals_beyond_the_first_reasons_are_counted() -> None:
+    refused = [
+        {"case": f"case-{number}", "variant": "shard-turns", "reason": f"reason {number}", "rejected": False}
+        for number in range(13)
+    ]
+    lines = squeezed(render_table(document([trial_record()], refused=refused)))
+    assert sum(line.startswith("not run") for line in lines) == 10
+    assert "… and 3 more variants not run (all of them: --json PATH)" in lines
+
+
+def test_table_says_where_a_rewrite_reached_nothing() -> None:
+    def variant(number: int, name: str, rewritten: int) -> TrialRecord:
+        record = trial_record("refund", number, variant=name)
+        assert record.result is not None
+        record.result["rewritten"] = rewritten
+        return record
+
+    lines = squeezed(
+        render_table(
+            document(
+                [
+                    trial_record("refund", 1),
+                    trial_record("refund", 2),
+                    variant(1, "bloated-tools.8k", 3),
+                    variant(2, "bloated-tools.8k", 0),
+                    variant(1, "truncated-tools.3", 0),
+                    variant(2, "truncated-tools.3", 0),
+                ]
+            ),
+            width=200,
+        )
+    )
+    assert (
+        "bloated-tools.8k: costs nothing (100 % → 100 %; 95 % interval -92 to +92, 1 case); "
+        "the rewrite reached nothing in 1 of 2 trials, which do not count"
+    ) in lines
+    assert (
+        "truncated-tools.3: reached nothing in 2 trials: the gateway saw nothing that it could change"
+    ) in lines

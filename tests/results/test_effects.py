@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aegis.results.effects import effects, interval
+from support.fuzzing import examples
 
 
-def trials(case: str, variant: str, *outcomes: str) -> list[dict[str, object]]:
+def trials(case: str, variant: str, *outcomes: str, rewritten: int | None = None) -> list[dict[str, object]]:
     return [
-        {"case": case, "variant": variant, "number": number, "outcome": outcome}
+        {"case": case, "variant": variant, "number": number, "outcome": outcome, "rewritten": rewritten}
         for number, outcome in enumerate(outcomes, 1)
     ]
 
@@ -54,6 +57,58 @@ def test_a_case_counts_once_however_often_it_ran() -> None:
     )
     assert few[0]["interval"] == many[0]["interval"]
     assert few[0]["change"] == many[0]["change"] == -0.5
+
+
+def test_both_rates_and_their_difference_are_means_over_cases() -> None:
+    (found,) = effects(
+        [
+            *trials("a", "baseline", P, P, P),
+            *trials("a", "x", F, F, F),
+            *trials("b", "baseline", P),
+            *trials("b", "x", P),
+        ]
+    )
+    assert (found["reference_rate"], found["rate"], found["change"]) == (1.0, 0.5, -0.5)
+
+
+Outcomes = st.lists(st.sampled_from((P, F, E, T)), min_size=1, max_size=5)
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(st.tuples(Outcomes, Outcomes), min_size=1, max_size=8))
+def test_the_figures_of_any_run_fit_together(cases: list[tuple[list[str], list[str]]]) -> None:
+    (found,) = effects(
+        trial
+        for number, (before, after) in enumerate(cases)
+        for trial in (*trials(f"{number}", "baseline", *before), *trials(f"{number}", "x", *after))
+    )
+    if found["change"] is None:
+        assert found["pairs"] == 0
+        return
+    assert found["change"] == found["rate"] - found["reference_rate"]
+    assert 0 <= found["rate"] <= 1
+    assert 0 <= found["reference_rate"] <= 1
+    low, high = found["interval"]
+    assert low - 1e-9 <= found["change"] <= high + 1e-9
+
+
+def test_pairs_in_which_the_rewrite_reached_nothing_are_left_out_and_told() -> None:
+    (found,) = effects(
+        [
+            *trials("a", "baseline", P, P),
+            *trials("a", "bloat", F, F, rewritten=3),
+            *trials("b", "baseline", P, P),
+            *trials("b", "bloat", P, P, rewritten=0),
+        ]
+    )
+    assert (found["trials"], found["unreached"]) == (4, 2)
+    assert (found["cases"], found["pairs"], found["change"]) == (1, 2, -1.0)
+
+
+def test_a_variant_that_reached_nothing_has_no_figure() -> None:
+    (found,) = effects([*trials("a", "baseline", P), *trials("a", "bloat", P, E, rewritten=0)])
+    assert (found["trials"], found["unreached"], found["cases"]) == (1, 1, 0)
+    assert (found["change"], found["interval"], found["rate"]) == (None, None, None)
 
 
 def test_what_was_not_judged_both_ways_is_no_pair() -> None:

@@ -7,12 +7,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from support.errors import BrokenAnswerError, RefusedError, ServiceError, SignedOutError
+from support.savings import NONE, Savings
 from support.web import Site, read_json
 
 
@@ -32,13 +34,14 @@ class Order:
 class Shop:
     """Every method raises `ServiceError` when the service gives no usable answer."""
 
-    def __init__(self, site: Site, *, outbox: Path) -> None:
+    def __init__(self, site: Site, *, outbox: Path, savings: Savings = NONE) -> None:
         self._site = site
         self._outbox = outbox
+        self._read = partial(read_json, limit=savings.read_bytes)
 
     def order(self, number: int) -> Order | None:
         try:
-            return _order(self._site.get(f"/orders/{number}", read=read_json))
+            return _order(self._site.get(f"/orders/{number}", read=self._read))
         except RefusedError as refused:
             if refused.status == 404:
                 return None
@@ -72,7 +75,7 @@ class Shop:
         return ticket
 
     def _read_page(self, response: HTTPResponse) -> Any:
-        page = read_json(response)
+        page = self._read(response)
         if self._site.manners.wants_whole_answers and not _adds_up(page):
             raise BrokenAnswerError("a page of orders that holds less than it says")
         return page

@@ -189,9 +189,9 @@ _JSON = {"Content-Type": "application/json"}
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
-def read_json(response: HTTPResponse) -> Any:
-    """The answer's body as a JSON value."""
-    body = response.read()
+def read_json(response: HTTPResponse, limit: int | None = None) -> Any:
+    """The answer's body, or its first `limit` bytes, as a JSON value."""
+    body = response.read()[:limit]
     try:
         return json.loads(body)
     except ValueError:

@@ -6,12 +6,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from upstream import replies, understand
+from upstream import prompt, replies, understand
 from upstream.steps import Answer, Step, ToolRequest, View
 
 
 def next_step(view: View) -> Step:
     """One tool call, or the answer to the last user message."""
+    step = _tempted(view) or _wanted(view)
+    return Answer(_finished(view, step.text)) if isinstance(step, Answer) else step
+
+
+def _tempted(view: View) -> Step | None:
+    """What a tool's result asks for, where the prompt does not say that it is no instruction."""
+    planted = None if view.prompt.guards_data else prompt.planted_refund(view.read())
+    if planted is None or view.observed("issue_refund") is not None:
+        return None
+    return ToolRequest("issue_refund", {"order": planted[0], "amount_cents": planted[1]})
+
+
+def _finished(view: View, answer: str) -> str:
+    ending = None if view.prompt.guards_data else prompt.planted_ending(view.read())
+    shaped = view.prompt.shaped(answer, view.wishes())
+    return f"{shaped} {ending}" if ending else shaped
+
+
+def _wanted(view: View) -> Step:
     match understand.intent(view.text):
         case "refund":
             return _refund(view)
@@ -90,10 +109,12 @@ def _refund_of(view: View, number: int, order: Mapping[str, Any]) -> Step:
     if isinstance(refund, Mapping):
         return Answer(_after_refund(order, refund))
     rules = order["refund"]
+    if rules["reason"] != "ok" and view.prompt.gives_in(view.text):
+        return ToolRequest("issue_refund", {"order": number, "amount_cents": order["price_cents"]})
     asked_cents = understand.amount_cents(view.text)
     amount_cents = rules["left_cents"] if asked_cents is None else asked_cents
     if rules["reason"] != "ok":
-        return Answer(replies.refused(order, rules["reason"]))
+        return Answer(replies.refused(order, rules["reason"] if view.prompt.knows_rules else ""))
     if not 0 < amount_cents <= rules["left_cents"]:
         return Answer(replies.too_much(order, amount_cents))
     if amount_cents > rules["approval_above_cents"]:
@@ -123,7 +144,14 @@ def _ask_a_colleague(view: View, number: int, amount_cents: int) -> Step:
 
 def _refunded_amount(view: View) -> Step:
     found = _looked_up(view)
-    return Answer(replies.refunded_so_far(found[1])) if isinstance(found, tuple) else found
+    if not isinstance(found, tuple):
+        return found
+    number, order = found
+    # The shop may not know yet what it has just confirmed.
+    done = [
+        refund["amount_cents"] for refund in view.all_earlier("issue_refund") if refund.get("order") == number
+    ]
+    return Answer(replies.refunded_so_far(number, max(order["refunded_cents"], sum(done))))
 
 
 def _list(view: View) -> Step:

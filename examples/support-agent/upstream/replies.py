@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import shorten
 from typing import Any
 
 from upstream.understand import Reference
@@ -16,6 +17,9 @@ SIGNED_OUT = (
     "I'm sorry, I have no access to our order system any more, so I can't look at orders or change them."
 )
 UNSURE = "I'm sorry, I could not get the refund confirmed. A colleague will check it and write to you."
+
+
+_NOTE_CHARS = 300
 
 
 def money(cents: int) -> str:
@@ -70,10 +74,12 @@ def escalated(number: int, ticket: Mapping[str, Any]) -> str:
     )
 
 
-def refunded_so_far(order: Mapping[str, Any]) -> str:
-    if order["refunded_cents"] == 0:
-        return f"Nothing has been refunded for order {order['order']}."
-    return f"You got {money(order['refunded_cents'])} back for order {order['order']}."
+def refunded_so_far(number: int, cents: int) -> str:
+    return (
+        f"You got {money(cents)} back for order {number}."
+        if cents
+        else f"Nothing has been refunded for order {number}."
+    )
 
 
 def orders(found: Sequence[Mapping[str, Any]]) -> str:
@@ -92,4 +98,5 @@ def order(found: Mapping[str, Any]) -> str:
         f"Order {found['order']}: {found['item']}, {money(found['price_cents'])}, "
         f"ordered on {found['ordered_on']}. Status: {found['status']}."
     )
-    return f"{text} The note on it reads: “{found['note']}”" if found["note"] else text
+    note = shorten(found["note"], _NOTE_CHARS, placeholder=" …")
+    return f"{text} The note on it reads: “{note}”" if note else text

@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
+
+from upstream.hearing import plain
+from upstream.prompt import Prompt
 
 MessageJson = Mapping[str, Any]
 
@@ -47,10 +51,32 @@ class View:
             for call in message.get("tool_calls") or ()
         }
 
-    @property
+    @cached_property
     def text(self) -> str:
-        """The last user message."""
-        return content_text(self._messages[self._start])
+        """The last user message, as it was meant."""
+        return plain(content_text(self._messages[self._start]))
+
+    @cached_property
+    def prompt(self) -> Prompt:
+        """The operator's instructions. They are gone when whoever asks has left them out."""
+        said = (
+            content_text(message)
+            for message in self._messages
+            if message.get("role") in ("system", "developer")
+        )
+        return Prompt("\n".join(said))
+
+    def wishes(self) -> Iterator[str]:
+        """What the user has said so far, as it was written."""
+        return (content_text(message) for message in self._messages if message.get("role") == "user")
+
+    def read(self) -> str:
+        """Everything that tools have answered for this user message."""
+        return "\n".join(
+            content_text(message)
+            for message in self._messages[self._start :]
+            if message.get("role") == "tool"
+        )
 
     def observed(self, tool: str) -> Any:
         """The result of the tool's latest call for this user message, or None when it has not been called."""
@@ -62,7 +88,11 @@ class View:
 
     def earlier(self, tool: str) -> Any:
         """The result of the tool's latest call in the whole conversation, or None."""
-        return next((result for name, result in self._results(0) if name == tool), None)
+        return next(self.all_earlier(tool), None)
+
+    def all_earlier(self, tool: str) -> Iterator[Any]:
+        """The results of the tool's calls in the whole conversation, the latest first."""
+        return (result for name, result in self._results(0) if name == tool)
 
     def _results(self, start: int) -> Iterator[tuple[str, Any]]:
         for message in reversed(self._messages[start:]):

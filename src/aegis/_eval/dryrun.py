@@ -10,6 +10,8 @@ from aegis._eval.prepare import Prepared, Source
 from aegis._eval.request import RunRequest
 from aegis.engine.plan import shuffled
 from aegis.engine.spec import PlannedTrial
+from aegis.stress import generate
+from aegis.suite.model import Case
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,15 @@ class Plan:
     seed: int
     files_bytes: int
     """Size of the archive that would go into the template."""
+
+    def variants(self, case: Case) -> dict[str, float]:
+        """The variants of a case that would run, each with the seconds that it adds to a trial's time."""
+        planned = {trial.variant for trial in self.trials if trial.case == case.id}
+        return {
+            variant.name: 0.0 if self.prepared.timeout_s else variant.case.added_time - case.added_time
+            for variant in generate.variants_of(case).variants
+            if variant.name in planned
+        }
 
 
 def plan(request: RunRequest) -> Plan:

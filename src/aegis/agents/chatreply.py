@@ -34,6 +34,9 @@ def read_reply(response: Response, turn: str) -> Reply:
             f"agent answered {turn} with status {response.status}" + (f": {words}" if words else "")
         )
     reply = parse_object(response.body, "a response")
+    choices = reply.get("choices")
+    if isinstance(choices, list) and len(choices) > 1:
+        raise AgentFault(f"agent broke the protocol: {turn} was answered twice, with {len(choices)} choices")
     message = _message(reply)
     if message is None:
         shown = one_line(response.body[:400].decode("utf-8", "replace"), 100)

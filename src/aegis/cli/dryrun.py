@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aegis._eval.images import image_digest
@@ -14,8 +14,12 @@ from aegis.report.text import counted, one_line
 from aegis.sandbox.base import MIB
 
 if TYPE_CHECKING:
+    from aegis.engine.spec import PlannedTrial
     from aegis.eval import Plan
     from aegis.suite import Case, Suite
+
+MAX_ORDER = 12
+"""Trials whose place in the order is shown."""
 
 
 def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
@@ -32,14 +36,29 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
         if case.id in counts:
             timeout_s = plan.prepared.timeout_s or case.timeout or suite.timeout
             yield f"  {one_line(case.id)}: {counts[case.id]} × at most {timeout_s:g} s of the agent's time"
+            yield from _variants(plan, case)
             yield from _users(case)
             yield from _weather(case)
     yield ""
-    yield f"order: {one_line(', '.join(map(str, plan.trials)))}"
+    yield f"order: {_order(plan.trials)}"
     yield ""
     yield from _template(plan, isolation)
     yield ""
     yield from _network(plan.source.suite, os.environ)
+
+
+def _variants(plan: Plan, case: Case) -> Iterator[str]:
+    """Those of the case, with the time that each adds to a trial's."""
+    found = plan.variants(case)
+    told = [f"{name} (+{more_s:g} s)" if more_s else name for name, more_s in found.items()]
+    if told:
+        yield "    " + one_line(f"variants: {', '.join(told)}")
+
+
+def _order(trials: Sequence[PlannedTrial]) -> str:
+    shown = one_line(", ".join(map(str, trials[:MAX_ORDER])))
+    more = len(trials) - MAX_ORDER
+    return shown if more <= 0 else f"{shown} … and {more:,} more (all of them: aegis.eval.plan in Python)"
 
 
 def _users(case: Case) -> Iterator[str]:

@@ -168,6 +168,9 @@ class TrialResult:
     simulator: Mapping[str, Any] | None = None
     """What the models of simulated users took (`model_calls`, `cached`, `input_tokens`, `output_tokens`, `usd`): never
     a part of the agent's own usage. None when no model played a user."""
+    rewritten: int | None = None
+    """Exchanges that the variant's rewrites changed. None for a case without rewrites, or when the agent was never
+    started."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

@@ -136,8 +136,15 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         setup=tuple(network.setup),
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
+        rewritten=_rewritten(spec.case, progress.trace),
     )
     return Attempt(result)
+
+
+def _rewritten(case: Case, trace: Trace | None) -> int | None:
+    if trace is None or not case.rewrites:
+        return None
+    return sum(bool(exchange.rewrites) for exchange in trace.exchanges)
 
 
 def make_result(spec: TrialSpec, outcome: Outcome, reason: str, **fields: Any) -> TrialResult:

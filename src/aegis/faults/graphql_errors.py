@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
+from aegis.faults.added import own_names
 from aegis.faults.answers import json_answer
 from aegis.faults.base import Hit, Seen
 from aegis.faults.jsonbody import change_json
@@ -64,7 +65,10 @@ class GraphqlErrors(Selective):
         answers = [item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict)]
         answered = [item for item in answers if isinstance(item.get("data"), dict)]
         fields = [
-            (item, name) for item in answered for name in item["data"] if item["data"][name] is not None
+            (item, name)
+            for item in answered
+            for name in own_names(item["data"])
+            if item["data"][name] is not None
         ]
         if not fields:
             return False

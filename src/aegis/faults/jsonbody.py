@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 
-from aegis.faults import events, mcp
+from aegis.faults import added, events, mcp
 from aegis.faults.answers import read_whole, to_json, with_body
 from aegis.faults.base import Seen
 from aegis.faults.selective import A_STREAM, NO_BODY, NO_JSON, NO_SUCCESS, NOT_TAKEN_APART, lacks_body
@@ -24,8 +24,9 @@ async def change_json(
     and not the message around it; it may come as JSON or as an event stream, which flows on meanwhile.
 
     When there is nothing to change the response is as it was, and `pass_on` is told why; `nothing` is what it is told
-    when `change` says so.
+    when `change` says so. `change` can tell what a rewrite has added (`aegis.faults.added`).
     """
+    change = added.looking_past(plan.added, change)
     call = mcp.call_of(seen)
     if lacks_body(plan):
         why: str | None = NO_BODY

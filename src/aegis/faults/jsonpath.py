@@ -1,6 +1,7 @@
 """Places in a JSON value: `$.items[0].price`, `$.items[*].price`, `$["odd key"]`; the leading `$.` may be left out.
 
-A part of RFC 9535 that names places and asks nothing: names, indices (also from the end) and `*`.
+A part of RFC 9535 that names places and asks nothing: names, indices (also from the end) and `*`. Indices count what
+is there without a rewrite; `*` is every element that a list has, and every member that a mapping has of its own.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from aegis.faults.added import own_names, own_places
 
 Step = str | int | None
 """A member, an element, or each of them (None)."""
@@ -68,11 +71,12 @@ def change(value: Any, steps: tuple[Step, ...], how: Callable[[Any, Any], None])
 def _keys(value: Any, step: Step) -> list[Any]:
     if isinstance(value, dict):
         if step is None:
-            return list(value)
+            return own_names(value)
         return [step] if isinstance(step, str) and step in value else []
     if isinstance(value, list):
         if step is None:
             return list(range(len(value)))
-        if isinstance(step, int) and -len(value) <= step < len(value):
-            return [step % len(value)]
+        places = own_places(value)
+        if isinstance(step, int) and -len(places) <= step < len(places):
+            return [places[step]]
     return []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis.faults import mcp
+from aegis.faults.added import Mark
 from aegis.faults.base import Seen
 from aegis.faults.events import is_stream
 from aegis.faults.tee import tell
@@ -28,6 +29,8 @@ class _Answer:
     body: bytes
     result: Any
     """What the tool returned, when it is of a tool call."""
+    added: set[Mark]
+    """As `ResponsePlan.added`."""
 
 
 class Memory:
@@ -43,12 +46,12 @@ class Memory:
         key, call = _key(seen), mcp.call_of(seen)
         if key is None or key in self._answers or plan.status != 200 or (call is None and is_stream(plan)):
             return plan
-        reason, headers = plan.reason, plan.headers
+        reason, headers, added = plan.reason, plan.headers, plan.added
 
         def keep(document: bytes) -> None:
             result = None if call is None else mcp.result_in(call, document)
             if call is None or result is not None:
-                self._keep(key, _Answer(reason, headers, document, result))
+                self._keep(key, _Answer(reason, headers, document, result, added))
 
         return tell(plan, MAX_BODY_BYTES, keep)
 
@@ -64,10 +67,14 @@ class Memory:
         if kept is None:
             return None
         if (call := mcp.call_of(seen)) is not None:
-            return mcp.answer(call, kept.result)
+            plan = mcp.answer(call, kept.result)
+            plan.added = kept.added
+            return plan
         headers = without(kept.headers, b"content-encoding", b"content-length")
         length = (b"Content-Length", str(len(kept.body)).encode())
-        return ResponsePlan(200, kept.reason, (*headers, length), Framing.LENGTH, Whole(kept.body))
+        return ResponsePlan(
+            200, kept.reason, (*headers, length), Framing.LENGTH, Whole(kept.body), added=kept.added
+        )
 
 
 def can_keep(seen: Seen) -> bool:

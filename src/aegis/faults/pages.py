@@ -4,10 +4,12 @@ Pure."""
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qsl
 
+from aegis.faults.added import own_names
 from aegis.faults.base import Seen
 from aegis.gateway.base import RawHeaders
 from aegis.trace import lenient
@@ -38,10 +40,27 @@ _ABSENT = frozenset(
 _LINK = re.compile(rb'<[^>]*>(?:[^,"]|"[^"]*")*')
 _PARAMETER = re.compile(rb';\s*([A-Za-z*-]+)\s*=\s*("[^"]*"|[^;,\s]*)')
 _MAX_DEPTH = 5
+_MADE = re.compile("pg_([0-9a-f]{8})([0-9a-f]{4})")
+
+
+def made_token(drawn: float) -> str:
+    """A token for a page that a rewrite has made out of a longer one, which is known by its last digits."""
+    number = f"{int(drawn * 16**8):08x}"
+    return f"pg_{number}{_check(number)}"
+
+
+def _is_made(text: str) -> bool:
+    found = _MADE.fullmatch(text)
+    return found is not None and found[2] == _check(found[1])
+
+
+def _check(number: str) -> str:
+    return f"{zlib.crc32(number.encode()) & 0xFFFF:04x}"
 
 
 def is_later_page(seen: Seen) -> bool:
-    """Whether the request says where its page begins, and that is not the listing's beginning."""
+    """Whether the request says where its page begins, and that is not the listing's beginning. Pages that only a
+    rewrite has made are none."""
     query = parse_qsl(seen.request.target.partition("?")[2], max_num_fields=None)
     body = lenient.mapping(seen.json)
     told: list[tuple[str, Any]] = [*query, *body.items()]
@@ -55,7 +74,7 @@ def _leads_on(name: str, value: Any) -> bool:
     if not _PLACES.fullmatch(name) or isinstance(value, dict | list | bool):
         return False
     text = "" if value is None else str(value)
-    return text not in ("", "0", "null", *(("1",) if name in _NUMBERED else ()))
+    return not _is_made(text) and text not in ("", "0", "null", *(("1",) if name in _NUMBERED else ()))
 
 
 def _plain(name: str) -> str:
@@ -63,18 +82,20 @@ def _plain(name: str) -> str:
 
 
 def items_of(value: Any, depth: int = _MAX_DEPTH) -> list[Any] | None:
-    """The listing's items: the root, a member of a usual name (also inside a mapping), or the only list there is."""
+    """The listing's items: the root, a member of a usual name (also inside a mapping), or the only list there is. What
+    a rewrite has added is none of them."""
     if isinstance(value, list):
         return value
     if not isinstance(value, dict) or depth == 0:
         return None
-    lists = [item for item in value.values() if isinstance(item, list)]
-    for name, item in value.items():
+    own = {name: value[name] for name in own_names(value)}
+    lists = [item for item in own.values() if isinstance(item, list)]
+    for name, item in own.items():
         if isinstance(item, list) and _ITEMS.fullmatch(_plain(name)):
             return item
     if len(lists) == 1:
         return lists[0]
-    below = (items_of(item, depth - 1) for item in value.values() if isinstance(item, dict))
+    below = (items_of(item, depth - 1) for item in own.values() if isinstance(item, dict))
     return next((items for items in below if items is not None), None)
 
 

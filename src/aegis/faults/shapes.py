@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aegis.faults import jsonpath
+from aegis.faults.added import own_names, own_places
 from aegis.faults.answers import to_json
 from aegis.faults.jsonpath import Step
 
@@ -75,15 +76,15 @@ _AS: dict[str, Callable[[Any], Any]] = {
 
 def leaves(value: Any) -> list[tuple[Step, ...]]:
     """The members that hold no other values, as paths in the document's order; the elements of a list count as one
-    (`*`)."""
+    (`*`). What a rewrite has added is left out."""
     found: dict[tuple[Step, ...], None] = {}
     waiting: list[tuple[tuple[Step, ...], Any]] = [((), value)]
     while waiting and len(found) < _MAX_LEAVES:
         steps, item = waiting.pop()
         if isinstance(item, dict):
-            waiting += reversed([((*steps, name), inner) for name, inner in item.items()])
+            waiting += reversed([((*steps, name), item[name]) for name in own_names(item)])
         elif isinstance(item, list):
-            waiting += reversed([((*steps, None), inner) for inner in item])
+            waiting += reversed([((*steps, None), item[place]) for place in own_places(item)])
         elif steps and steps[-1] is not None:
             found[steps] = None
     return list(found)

@@ -187,6 +187,9 @@ class ResponsePlan:
     """False closes the client's connection after it."""
     tunnel: Callable[[ByteStream], ByteStream] = _unchanged
     """Of a 101: the client's side of what follows, as `Interceptor.tunnel` gives it."""
+    added: set[tuple[str | None, bytes]] = field(default_factory=set)
+    """Marks of what an interceptor has put into the JSON of the body, for those that look for something in there
+    (`aegis.faults.added`)."""
 
 
 def is_ready(body: AsyncIterator[bytes]) -> bool:

@@ -7,11 +7,10 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aegis.report.text import counted
+from aegis.report.text import counted, listed
 
 MAX_DENIED_LINES = 10
 MAX_FAULT_LINES = 10
-MAX_REFUSED_LINES = 10
 
 _NOT_ALLOWED = "is not in network.allow"
 _TOTALS = ("model_calls", "input_tokens", "output_tokens", "usd")
@@ -40,38 +39,6 @@ def replay_lines(document: Mapping[str, Any]) -> Iterator[str]:
             f"REPLAY of run {run}: its recording answered instead of the network. "
             "This result is no baseline and cannot be compared."
         )
-
-
-def stress_lines(document: Mapping[str, Any]) -> Iterator[str]:
-    """What each kind of stress cost, the dearest first, and which variants were not run."""
-    stress = document.get("stress")
-    if not stress:
-        return
-    told = sorted(
-        stress["effects"], key=lambda effect: effect["change"] if effect["change"] is not None else 2
-    )
-    for effect in told:
-        yield _effect(effect)
-    refused = stress["refused"]
-    for item in refused[:MAX_REFUSED_LINES]:
-        why = "would break what the case expects" if item["rejected"] else "does not apply"
-        yield f"not run: {item['case']} ({item['variant']}) {why}: {item['reason']}"
-    if len(refused) > MAX_REFUSED_LINES:
-        yield f"… and {len(refused) - MAX_REFUSED_LINES} more variants not run (all of them: --json PATH)"
-
-
-def _effect(effect: Mapping[str, Any]) -> str:
-    if effect["change"] is None:
-        return f"{effect['variant']}: nothing to compare, no case was judged both ways"
-    low, high = (round(100 * bound) for bound in effect["interval"])
-    points = round(100 * effect["change"])
-    cost = (
-        f"costs {-points} points" if points < 0 else f"gains {points} points" if points else "costs nothing"
-    )
-    rates = f"{100 * effect['reference_rate']:.0f} % → {100 * effect['rate']:.0f} %"
-    where = f" in {_listed(effect['broken'])}" if effect["broken"] else ""
-    cases = counted(effect["cases"], "case")
-    return f"{effect['variant']}: {cost} ({rates}; 95 % interval {low:+} to {high:+}, {cases}){where}"
 
 
 def part_lines(document: Mapping[str, Any]) -> Iterator[str]:
@@ -110,14 +77,9 @@ def fault_lines(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"faults: {', '.join(told)}"
     for name, cases in list(missed.items())[:MAX_FAULT_LINES]:
         note = f": {why[name].pop()}" if len(why[name]) == 1 else ""
-        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({_listed(cases)}){note}"
+        yield f"never fired: {name} in {counted(len(cases), 'trial')} ({listed(cases)}){note}"
     if len(missed) > MAX_FAULT_LINES:
         yield f"… and {len(missed) - MAX_FAULT_LINES} more faults never fired (all of them: --json PATH)"
-
-
-def _listed(cases: Sequence[str]) -> str:
-    names = list(dict.fromkeys(cases))
-    return ", ".join(names[:3]) + (f", {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def denied_lines(document: Mapping[str, Any]) -> Iterator[str]:

@@ -19,9 +19,9 @@ from aegis.report.outside import (
     fault_lines,
     part_lines,
     replay_lines,
-    stress_lines,
 )
 from aegis.report.progress import Progress, is_live
+from aegis.report.stresslines import stress_lines
 from aegis.report.tally import duration
 from aegis.report.text import columns, one_line
 from aegis.results import show, verdict

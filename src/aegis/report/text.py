@@ -6,6 +6,7 @@ could reorder a line.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 """Unicode categories that have no glyph of their own: controls, formats (bidi marks, zero widths, tags), lone
@@ -62,3 +63,9 @@ def _escape(c: str) -> str:
 def counted(number: int, noun: str) -> str:
     """`1 trial`, `2,000 trials`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first three, each once: `a, b, c, 4 more`."""
+    found = list(dict.fromkeys(names))
+    return ", ".join(found[:3]) + (f", {len(found) - 3} more" if len(found) > 3 else "")

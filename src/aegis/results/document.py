@@ -150,6 +150,7 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "usage": usage,
         "faults": list(result.get("faults") or ()),
         "exchanges": result.get("exchanges", 0),
+        "rewritten": result.get("rewritten"),
         "trace": trace if isinstance(trace, str) else None,
         "attempts": trial.attempts,
     }

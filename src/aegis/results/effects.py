@@ -17,44 +17,45 @@ Trial = Mapping[str, Any]
 
 
 def effects(trials: Iterable[Trial]) -> list[dict[str, Any]]:
-    """One entry for each variant, in the order of their first trials: over the cases that ran both ways, the pass rate
-    as written, the variant's, and the change in the mean case's rate with its interval (95 %), all 0–1.
+    """One entry for each variant, in the order of their first trials: over the cases that ran both ways, the mean
+    case's pass rate as written, the variant's, the change (their difference) and its interval (95 %), all 0–1.
 
-    Trial n of a variant is paired with trial n of the case as written; pairs of which one was not judged are left out.
+    Trial n of a variant is paired with trial n of the case as written. Pairs of which one was not judged are left out,
+    and pairs in which the gateway had something to rewrite for the variant and found nothing (`rewritten` is 0): the
+    agent met the case as written. A trial without rewrites (None) has nothing to find.
+
     The interval is that of Bonett and Price for a difference of paired proportions ("Adjusted Wald Confidence Interval
     for a Difference of Binomial Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics
     37(4), 2012), with one observation a case: the pairs of a case are no independent evidence, so each counts by its
-    share.
+    share. The change always lies inside it.
     """
-    outcomes: dict[str, dict[str, dict[int, bool]]] = {}
+    judged: dict[str, list[Trial]] = {}
     for trial in trials:
+        found = judged.setdefault(trial["variant"], [])
         if trial["outcome"] in _JUDGED:
-            cases = outcomes.setdefault(trial["variant"], {})
-            cases.setdefault(trial["case"], {})[trial["number"]] = trial["outcome"] == "passed"
-        else:
-            outcomes.setdefault(trial["variant"], {})
-    written = outcomes.pop(REFERENCE, {})
-    return [_effect(variant, written, cases) for variant, cases in outcomes.items()]
+            found.append(trial)
+    written = {(trial["case"], trial["number"]): _passed(trial) for trial in judged.pop(REFERENCE, [])}
+    return [_effect(variant, written, found) for variant, found in judged.items()]
 
 
-def _effect(
-    variant: str, written: Mapping[str, Mapping[int, bool]], cases: Mapping[str, Mapping[int, bool]]
-) -> dict[str, Any]:
+def _passed(trial: Trial) -> bool:
+    return bool(trial["outcome"] == "passed")
+
+
+def _effect(variant: str, written: Mapping[tuple[str, int], bool], found: Sequence[Trial]) -> dict[str, Any]:
     transform, _, level = variant.partition(".")
-    pairs = {
-        case: [
-            (written[case][number], passed)
-            for number, passed in sorted(found.items())
-            if number in written[case]
-        ]
-        for case, found in cases.items()
-        if case in written
-    }
-    pairs = {case: found for case, found in pairs.items() if found}
+    reached = [trial for trial in found if trial.get("rewritten") != 0]
+    pairs: dict[str, list[tuple[bool, bool]]] = {}
+    for trial in reached:
+        before = written.get((trial["case"], trial["number"]))
+        if before is not None:
+            pairs.setdefault(trial["case"], []).append((before, _passed(trial)))
     entry: dict[str, Any] = {
         "variant": variant,
         "transform": transform,
         "level": level,
+        "trials": len(found),
+        "unreached": len(found) - len(reached),
         "cases": len(pairs),
         "pairs": sum(map(len, pairs.values())),
         "reference_rate": None,
@@ -63,24 +64,28 @@ def _effect(
         "interval": None,
         "broken": [],
     }
-    if not pairs:
-        return entry
-    lost = [_share(found, before=True, after=False) for found in pairs.values()]
-    won = [_share(found, before=False, after=True) for found in pairs.values()]
-    every = [pair for found in pairs.values() for pair in found]
-    low, high = interval(sum(won), sum(lost), len(pairs))
+    return {**entry, **_compared(pairs)} if pairs else entry
+
+
+def _compared(pairs: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, Any]:
+    """Means over cases, each by the share of its pairs."""
+    lost = [_share(found, (True, False)) for found in pairs.values()]
+    won = [_share(found, (False, True)) for found in pairs.values()]
+    both = [_share(found, (True, True)) for found in pairs.values()]
+    reference_rate = min(1.0, math.fsum((*both, *lost)) / len(pairs))
+    rate = min(1.0, math.fsum((*both, *won)) / len(pairs))
+    low, high = interval(math.fsum(won), math.fsum(lost), len(pairs))
     return {
-        **entry,
-        "reference_rate": sum(before for before, _ in every) / len(every),
-        "rate": sum(after for _, after in every) / len(every),
-        "change": (sum(won) - sum(lost)) / len(pairs),
+        "reference_rate": reference_rate,
+        "rate": rate,
+        "change": rate - reference_rate,
         "interval": [low, high],
         "broken": [case for case, share in zip(pairs, lost, strict=True) if share > 0],
     }
 
 
-def _share(pairs: Sequence[tuple[bool, bool]], *, before: bool, after: bool) -> float:
-    return sum(pair == (before, after) for pair in pairs) / len(pairs)
+def _share(pairs: Sequence[tuple[bool, bool]], wanted: tuple[bool, bool]) -> float:
+    return sum(pair == wanted for pair in pairs) / len(pairs)
 
 
 def interval(won: float, lost: float, count: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import struct
 from contextlib import suppress
 
 from aegis.errors import SandboxStartError
-from aegis.sandbox.connections import HANDLER_GRACE_S, MAX_CONNECTIONS, serve
+from aegis.sandbox.connections import HANDLER_GRACE_S, MAX_CONNECTIONS, report_trouble, serve
 from aegis.sandbox.network import Destination, NetworkHandler
 
 BUFFER_BYTES = 65536
@@ -48,6 +48,9 @@ class SocketConnection:
         self._closed = True
 
     async def abort(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self._closed = True
         sock = self._writer.get_extra_info("socket")
         with suppress(OSError):
@@ -63,7 +66,11 @@ class SocketConnection:
                     while await self._reader.read(BUFFER_BYTES):
                         pass
         finally:
-            self._writer.close()
+            self.leave()
+
+    def leave(self) -> None:
+        """Close the socket; what was written is sent. Never raises."""
+        self._writer.close()
 
 
 class ProxyPort:
@@ -98,18 +105,23 @@ class ProxyPort:
         for connection in list(self._open):
             await connection.abort()
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # Not a coroutine: of one that is cancelled, asyncio before Python 3.12 prints a traceback.
         connection = SocketConnection(reader, writer)
         if self._server is None or len(self._serving) >= MAX_CONNECTIONS:
-            await connection.abort()
+            connection.reset()
             return
-        task = asyncio.current_task()
-        assert task is not None
+        task = asyncio.create_task(self._serve(connection))
         self._serving.add(task)
         self._open.add(connection)
+        task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, connection: SocketConnection) -> None:
         try:
             await serve(self._handler, connection, Destination("proxy"))
             await connection.finish()
+        except Exception as error:
+            report_trouble(error)
         finally:
-            self._serving.discard(task)
+            connection.leave()
             self._open.discard(connection)

@@ -12,6 +12,7 @@ from aegis.stress.base import Transform
 from aegis.stress.modelcalls import may_be_model_call
 from aegis.stress.strangers import Entities
 from aegis.stress.talk.lines import Talk
+from aegis.stress.toolkeys import expectations
 from aegis.stress.words import topics
 from aegis.suite.kinds import BAD, Key, ListOf, Schema, Section, Text
 from aegis.suite.model import Case, Expectation, Turn
@@ -202,7 +203,7 @@ def _no_tools(case: Case) -> Iterator[Expectation]:
 
 def _forbidden(case: Case) -> Iterator[Expectation]:
     """The expectations that hold without a request too."""
-    for entry in case.expect:
+    for entry in expectations(case):
         config = entry.config
         if not isinstance(config, Mapping):
             continue
@@ -215,7 +216,7 @@ def _forbidden(case: Case) -> Iterator[Expectation]:
 
 
 def _configs(case: Case, scorer: str) -> Iterator[Mapping[str, Any]]:
-    for entry in case.expect:
+    for entry in expectations(case):
         if entry.scorer == scorer and isinstance(entry.config, Mapping):
             yield entry.config
 

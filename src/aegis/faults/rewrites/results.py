@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aegis.faults import events, mcp
+from aegis.faults.added import Before, Mark
 from aegis.faults.answers import read_whole, with_body
 from aegis.faults.base import Seen
 from aegis.faults.rewrites import documents
@@ -58,8 +59,9 @@ async def change_results(
     """The response with what the tool returned changed. `room`: what an MCP tool's output schema lets be added.
 
     When there is nothing to change the response is as it was, and `pass_on` is told why. What is answered from a
-    recording was changed when it was recorded.
+    recording was changed when it was recorded. What is added to JSON is marked (`aegis.faults.added`).
     """
+    edit = replace(edit, value=_marking(edit.value, plan.added))
     call = mcp.call_of(seen)
     if call is not None:
         return await _change_message(plan, _Call(call, edit, room or Room()).change, pass_on)
@@ -69,6 +71,17 @@ async def change_results(
     if why is not None:
         pass_on(why)
     return plan
+
+
+def _marking(change: Callable[[Any, Room], bool], marks: set[Mark]) -> Callable[[Any, Room], bool]:
+    def changed(value: Any, room: Room) -> bool:
+        before = Before(value)
+        if not change(value, room):
+            return False
+        marks.update(before.added(value))
+        return True
+
+    return changed
 
 
 async def change_listing(

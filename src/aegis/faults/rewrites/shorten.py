@@ -136,8 +136,7 @@ class Shorten(ToolRewrite):
         return _WayOn(link, token, "next", "")
 
     def _token(self, request: Request, place: str, start: int) -> str:
-        drawn = int(self.draw(f"{request.host} {place} {start}") * 16**12)
-        token = f"pg_{drawn:012x}"
+        token = pages.made_token(self.draw(f"{request.host} {place} {start}"))
         if len(self._starts) < _MAX_TOKENS:
             self._starts[request.host, request.port, place, token] = start
         return token
