@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from agentdojo.base_tasks import BaseUserTask
 from agentdojo.functions_runtime import FunctionCall, FunctionsRuntime, TaskEnvironment
-from dojo import get_suites
 from pydantic import BaseModel
+from tasks import get_suites
 
 if TYPE_CHECKING:
     from agentdojo.task_suite.task_suite import TaskSuite
@@ -29,8 +29,6 @@ ALIKE = 0.8
 """From this ratio on a message counts as the task's: a slip of the hand is no other request."""
 
 SUITES: dict[str, TaskSuite[Any]] = get_suites(os.environ["BENCHMARK"])
-for _suite in SUITES.values():
-    _suite.load_and_inject_default_environment({})  # reads the package's files once, before anybody waits
 
 
 def answer(message: str) -> str:

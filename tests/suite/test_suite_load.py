@@ -216,10 +216,22 @@ def test_scorers_of_later_versions_are_refused_as_such(root: Path, scorer: str) 
     [
         ("{command: x, protocol: text, port: 8000}", "agent.port: is for protocol chat only: take it out"),
         ("{command: x, port: 8000}", "agent.port: is for protocol chat only: take it out"),
-        ("{command: x, protocol: acp, ready_timeout: 5s}", "agent.ready_timeout: is for protocol chat only: take it out"),
-        ("{command: x, protocol: chat, permissions: deny}", "agent.permissions: is for protocol acp only: take it out"),
-        ("{command: x, protocol: chat, port: 70000}", "agent.port: expected a whole number from 1 to 65535, got the number 70000"),
-        ("{command: x, protocol: acp, permissions: ask}", "agent.permissions: unknown answer 'ask' (known: allow, deny)"),
+        (
+            "{command: x, protocol: acp, ready_timeout: 5s}",
+            "agent.ready_timeout: is for protocol chat only: take it out",
+        ),
+        (
+            "{command: x, protocol: chat, permissions: deny}",
+            "agent.permissions: is for protocol acp only: take it out",
+        ),
+        (
+            "{command: x, protocol: chat, port: 70000}",
+            "agent.port: expected a whole number from 1 to 65535, got the number 70000",
+        ),
+        (
+            "{command: x, protocol: acp, permissions: ask}",
+            "agent.permissions: unknown answer 'ask' (known: allow, deny)",
+        ),
     ],
 )
 def test_keys_of_one_protocol(root: Path, agent: str, expected: str) -> None:

@@ -62,5 +62,6 @@ def revive(kind: type[BaseModel], data: dict[str, Any]) -> BaseModel:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             values[name] = revive(field.annotation, data[name])
         else:
+            assert field.annotation is not None
             values[name] = TypeAdapter(field.annotation).validate_python(data[name])
     return kind.model_construct(**values)

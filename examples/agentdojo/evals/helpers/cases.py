@@ -26,5 +26,7 @@ ASSISTANT: dict[str, Any] = {
 SANDBOX: dict[str, Any] = {
     "image": "images/dojo.toml",
     "memory": "1GiB",
-    "files": {"agent.py": "/workspace/agent.py", "dojo.py": "/workspace/dojo.py"},
+    "files": {"agent.py": "/workspace/agent.py", "tasks.py": "/workspace/tasks.py"},
+    # Byte code and libraries are read once, not in every trial.
+    "setup": [f"BENCHMARK={BENCHMARK} python3 -c 'import agent'"],
 }

@@ -79,6 +79,7 @@ class Services:
 
     def _execute(self, expressions: list[str]) -> list[str]:
         entry = self._conversation.entry
+        results: list[str]
         results, self._instances = execute_multi_turn_func_call(
             expressions,
             entry["initial_config"],
