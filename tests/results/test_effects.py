@@ -141,3 +141,18 @@ def test_no_variants_no_effects() -> None:
 def test_the_interval(won: float, lost: float, count: int, low: float, high: float) -> None:
     found = interval(won, lost, count)
     assert found == pytest.approx((low, high), abs=0.0002)
+
+
+def test_what_expects_something_else_is_compared_with_nothing() -> None:
+    run = [
+        *trials("a", "baseline", P, F),
+        *trials("a", "empty-and-huge.blank", P, F),
+        *trials("b", "empty-and-huge.blank", P, E),
+    ]
+    (found,) = effects(run, {"empty-and-huge"})
+    assert found["own_oracle"]
+    assert (found["reference_rate"], found["change"], found["interval"]) == (None, None, None)
+    assert (found["rate"], found["cases"], found["broken"]) == (0.75, 2, ["a"])
+    (compared,) = effects(run)
+    assert not compared["own_oracle"]
+    assert compared["change"] == 0

@@ -24,6 +24,7 @@ from aegis.gateway import entries as host_rules
 from aegis.results import Ledger
 from aegis.scoring import registry
 from aegis.stress import generate
+from aegis.stress import registry as transforms
 from aegis.stress.reading import read_stress
 from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites, load_suite
 from aegis.suite.project import project_of
@@ -240,6 +241,12 @@ def refused(suite: Suite, planned: Collection[PlannedTrial]) -> list[dict[str, A
         if case.id in cases
         for refusal in generate.variants_of(case).refusals
     ]
+
+
+def own_oracles(suite: Suite) -> list[str]:
+    """The transforms of the suite whose variants expect something else than their cases."""
+    named = {rule.transform for case in suite.cases for rule in case.stress}
+    return sorted(name for name in named if transforms.get(name).own_oracle)
 
 
 def variant_case(case: Case, variant: str) -> Case:

@@ -52,6 +52,7 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
         def begin(info: DriverInfo) -> None:
             config = _config(request, source, prepared, resolved, setting, ledger, info)
             config["refused"] = prepare.refused(source.suite, planned)
+            config["own_oracles"] = prepare.own_oracles(source.suite)
             record = RunRecord(run_id, source.suite.suite, "running", config["started_at"], config)
             ledger.create_run(record, planned)
 

@@ -23,11 +23,17 @@ def stress_lines(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _cost(effect: Mapping[str, Any]) -> float:
     """Those without a figure last."""
+    if effect["own_oracle"]:
+        return 1.0 if effect["broken"] else 1.5
     return 2.0 if effect["change"] is None else float(effect["change"])
 
 
 def _effect(effect: Mapping[str, Any]) -> str:
     trials, unreached = effect["trials"], effect["unreached"]
+    if effect["own_oracle"] and effect["rate"] is not None:
+        where = f"; failed in {listed(effect['broken'])}" if effect["broken"] else ""
+        rate = round(100 * effect["rate"])
+        return f"{rate} % pass what it expects itself ({counted(effect['cases'], 'case')}){where}"
     if effect["change"] is None:
         if unreached and unreached == trials:
             return (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -39,7 +39,8 @@ def build(
 
     Keys of `run.config` that are read: `fail_under` (percent; absent or None: 100), `isolation` (mapping with
     `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`, or None),
-    `fingerprint` (text or None), `refused` (variants that could not be made; absent: none), `seed` (integer or None),
+    `fingerprint` (text or None), `refused` (variants that could not be made; absent: none), `own_oracles` (transforms
+    whose variants expect something else than their cases; absent: none), `seed` (integer or None),
     `recorded` (absent: False), `replay_of` (id of a run or None), `started_at` (ISO 8601; absent: `run.created_at`),
     and `duration_s` (seconds) when the argument is None.
     Other keys are left alone, and so are keys of the mappings that the document doesn't have.
@@ -78,15 +79,15 @@ def build(
         "prices": _totals.prices(results),
         "judge": _totals.judge(results),
         "simulator": _totals.simulator(results),
-        "stress": _stress(entries, config.get("refused") or ()),
+        "stress": _stress(entries, config.get("refused") or (), frozenset(config.get("own_oracles") or ())),
         "trials": entries,
     }
 
 
 def _stress(
-    entries: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]]
+    entries: Sequence[Mapping[str, Any]], refused: Sequence[Mapping[str, Any]], own_oracles: Collection[str]
 ) -> dict[str, Any] | None:
-    found = effects(entries)
+    found = effects(entries, own_oracles)
     return {"effects": found, "refused": [dict(item) for item in refused]} if found or refused else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 REFERENCE = "baseline"
@@ -16,7 +16,7 @@ _JUDGED = ("passed", "failed", "timeout")
 Trial = Mapping[str, Any]
 
 
-def effects(trials: Iterable[Trial]) -> list[dict[str, Any]]:
+def effects(trials: Iterable[Trial], own_oracles: Collection[str] = ()) -> list[dict[str, Any]]:
     """One entry for each variant, in the order of their first trials: over the cases that ran both ways, the mean
     case's pass rate as written, the variant's, the change (their difference) and its interval (95 %), all 0–1.
 
@@ -28,6 +28,9 @@ def effects(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     for a Difference of Binomial Proportions Based on Paired Data", Journal of Educational and Behavioral Statistics
     37(4), 2012), with one observation a case: the pairs of a case are no independent evidence, so each counts by its
     share. The change always lies inside it.
+
+    Variants of the transforms in `own_oracles` expect something else than the case as written. They are compared with
+    nothing: their rate is the mean case's, and the cases that failed it are `broken`.
     """
     judged: dict[str, list[Trial]] = {}
     for trial in trials:
@@ -35,25 +38,31 @@ def effects(trials: Iterable[Trial]) -> list[dict[str, Any]]:
         if trial["outcome"] in _JUDGED:
             found.append(trial)
     written = {(trial["case"], trial["number"]): _passed(trial) for trial in judged.pop(REFERENCE, [])}
-    return [_effect(variant, written, found) for variant, found in judged.items()]
+    return [
+        _effect(variant, found, None if variant.partition(".")[0] in own_oracles else written)
+        for variant, found in judged.items()
+    ]
 
 
 def _passed(trial: Trial) -> bool:
     return bool(trial["outcome"] == "passed")
 
 
-def _effect(variant: str, written: Mapping[tuple[str, int], bool], found: Sequence[Trial]) -> dict[str, Any]:
+def _effect(
+    variant: str, found: Sequence[Trial], written: Mapping[tuple[str, int], bool] | None
+) -> dict[str, Any]:
     transform, _, level = variant.partition(".")
     reached = [trial for trial in found if trial.get("rewritten") != 0]
     pairs: dict[str, list[tuple[bool, bool]]] = {}
     for trial in reached:
-        before = written.get((trial["case"], trial["number"]))
+        before = None if written is None else written.get((trial["case"], trial["number"]))
         if before is not None:
             pairs.setdefault(trial["case"], []).append((before, _passed(trial)))
     entry: dict[str, Any] = {
         "variant": variant,
         "transform": transform,
         "level": level,
+        "own_oracle": written is None,
         "trials": len(found),
         "unreached": len(found) - len(reached),
         "cases": len(pairs),
@@ -64,7 +73,21 @@ def _effect(variant: str, written: Mapping[tuple[str, int], bool], found: Sequen
         "interval": None,
         "broken": [],
     }
+    if written is None:
+        return {**entry, **_alone(reached)}
     return {**entry, **_compared(pairs)} if pairs else entry
+
+
+def _alone(found: Sequence[Trial]) -> dict[str, Any]:
+    by_case: dict[str, list[bool]] = {}
+    for trial in found:
+        by_case.setdefault(trial["case"], []).append(_passed(trial))
+    rates = {case: sum(passed) / len(passed) for case, passed in by_case.items()}
+    return {
+        "cases": len(rates),
+        "rate": min(1.0, math.fsum(rates.values()) / len(rates)) if rates else None,
+        "broken": [case for case, rate in rates.items() if rate < 1],
+    }
 
 
 def _compared(pairs: Mapping[str, Sequence[tuple[bool, bool]]]) -> dict[str, Any]:

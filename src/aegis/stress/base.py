@@ -69,6 +69,10 @@ class Transform:
     keys: ClassVar[tuple[Key, ...]] = ()
     """Its parameters, as suite keys."""
 
+    own_oracle: ClassVar[bool] = False
+    """Whether its variants expect something else than the case: their pass rate is then no better or worse than the
+    case's, but another thing."""
+
     def __init__(self, params: Mapping[str, Any]) -> None:
         """`params` holds every parameter that has a default or was given."""
         self.params = params

@@ -105,6 +105,7 @@ class EmptyAndHuge(Transform):
     name: ClassVar[str] = "empty-and-huge"
     levels: ClassVar[tuple[str, ...]] = ("empty", "blank", "huge")
     usual: ClassVar[tuple[str, ...]] = ("empty", "blank", "huge")
+    own_oracle: ClassVar[bool] = True
     keys: ClassVar[tuple[Key, ...]] = (
         Key(
             "expect_answer",
