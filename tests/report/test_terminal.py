@@ -365,3 +365,17 @@ def test_table_says_where_a_rewrite_reached_nothing() -> None:
     assert (
         "truncated-tools.3: reached nothing in 2 trials: the gateway saw nothing that it could change"
     ) in lines
+
+
+def test_table_says_how_many_passed_what_a_variant_expects_itself() -> None:
+    trials = [
+        trial_record("refund", 1, "failed", "wrong"),
+        trial_record("cancel", 1),
+        trial_record("refund", 1, variant="empty-and-huge.blank"),
+        trial_record("cancel", 1, "failed", "answered", "empty-and-huge.blank"),
+        trial_record("refund", 1, variant="empty-and-huge.huge"),
+    ]
+    lines = squeezed(render_table(document(trials, own_oracles=["empty-and-huge"]), width=200))
+    failed = "empty-and-huge.blank: 50 % pass what it expects itself (2 cases); failed in cancel"
+    passed = "empty-and-huge.huge: 100 % pass what it expects itself (1 case)"
+    assert lines.index(failed) < lines.index(passed)
