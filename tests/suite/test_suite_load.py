@@ -194,7 +194,6 @@ def test_what_is_wrong_with_a_case(root: Path, case: str, expected: str) -> None
     [
         *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("collect",)],
         *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("collect",)],
-        ("sandbox: {services: []}\n", "", "5: not yet supported: 'services' in sandbox"),
         ("", ", world: {clock: x}", "4: not yet supported: 'clock' in world of case 'a'"),
     ],
 )  # fmt: skip

@@ -20,6 +20,7 @@ from aegis.suite import Suite, json_schema, load_suite
 from aegis.suite.keys import LATER_SCORERS, SUITE, Cases
 from aegis.suite.kinds import Kind, ListOf, MapOf, Section, Short
 from aegis.suite.secretkeys import Secrets
+from aegis.suite.servicekeys import SERVICE, Services
 from aegis.suite.wellknown import WELL_KNOWN
 from aegis.suite.yamltree import parse_yaml
 
@@ -161,7 +162,7 @@ BAD = [
     with_keys(sandbox={"files": {".": ""}}),
     with_keys(sandbox={"files": {"": "/srv"}}),
     with_keys(sandbox={"setup": "make"}),
-    with_keys(sandbox={"services": []}),
+    with_keys(sandbox={"services": [{"name": "db"}]}),
     with_case(id=None),
     with_case(id="a/b"),
     with_case(id="x" * 101),
@@ -238,6 +239,8 @@ def sections(kind: Kind, name: str) -> dict[str, Section]:
         found |= sections(kind.section, name)
     elif isinstance(kind, Cases):
         found |= sections(kind.case, name)
+    elif isinstance(kind, Services):
+        found |= sections(SERVICE, name)
     return found
 
 
@@ -247,7 +250,7 @@ SECTIONS = sections(SUITE, "suite")
 def test_the_sections_are_all_found() -> None:
     assert set(SECTIONS) == {
         *("suite", "agent", "secrets", "sandbox", "cases", "conversation", "simulate", "budget", "world"),
-        *("network", "routes", "upstreams", "limits"),
+        *("network", "routes", "upstreams", "limits", "services", "ready"),
     }
 
 
@@ -255,7 +258,7 @@ def test_the_sections_are_all_found() -> None:
 def test_every_key_is_described_and_documented(name: str) -> None:
     for key in SECTIONS[name].keys:
         assert key.text
-        assert f"| `{key.name}` |" in DOCS or f"`{{{key.name}:" in DOCS
+        assert f"| `{key.name}` |" in DOCS or f"`{{{key.name}:" in DOCS or f"`{key.name}`: " in DOCS
     not_yet = DOCS[DOCS.index("## Not yet supported") : DOCS.index("## In an editor")]
     for later in SECTIONS[name].later:
         assert f"`{later}`" in not_yet

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from aegis.sandbox.base import PreparedProcess, SandboxInfo, TemplateSpec
+from aegis.sandbox.base import (
+    ImageLayer,
+    PreparedProcess,
+    Readiness,
+    SandboxInfo,
+    ServiceSpec,
+    TemplateSpec,
+)
 from aegis.scoring.base import Score
 from aegis.suite.model import Agent, Case, Network
 from aegis.trace import Exchange, Trace
@@ -43,8 +50,11 @@ class TemplateRecipe:
     files: str | None = None
     """Digest of the tar archive of the suite's files; None when there are none."""
     setup: tuple[str, ...] = ()
+    setup_timeout_s: float = 600.0
     env: Mapping[str, str] = field(default_factory=dict)
     prepared: tuple[PreparedProcess, ...] = ()
+    layers: tuple[ImageLayer, ...] = ()
+    services: tuple[ServiceSpec, ...] = ()
 
     def spec(self, files_tar: bytes) -> TemplateSpec:
         """What a driver takes; `files_tar` is the content behind `files`."""
@@ -54,16 +64,15 @@ class TemplateRecipe:
             cpus=self.cpus,
             files_tar=files_tar,
             setup=self.setup,
+            setup_timeout_s=self.setup_timeout_s,
             env=dict(self.env),
             prepared=self.prepared,
+            layers=self.layers,
+            services=self.services,
         )
 
     def to_json(self) -> dict[str, Any]:
-        data = dataclasses.asdict(self)
-        data["setup"] = list(self.setup)
-        for process in data["prepared"]:
-            process["argv"] = list(process["argv"])
-        data["prepared"] = list(data["prepared"])
+        data: dict[str, Any] = _plain(dataclasses.asdict(self))
         return data
 
     @classmethod
@@ -74,7 +83,21 @@ class TemplateRecipe:
         fields["prepared"] = tuple(
             PreparedProcess(**{**process, "argv": tuple(process["argv"])}) for process in data["prepared"]
         )
+        fields["layers"] = tuple(
+            ImageLayer(tuple(layer["packages"]), tuple(layer["run"])) for layer in data.get("layers", ())
+        )
+        fields["services"] = tuple(
+            ServiceSpec(**{**service, "ready": Readiness(**service["ready"])})
+            for service in data.get("services", ())
+        )
         return cls(**fields)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, as they come back from JSON."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def make_recipe(
         cpus=config.cpus,
         files=None if archive is None else blobs.put(archive),
         setup=config.setup,
+        setup_timeout_s=config.setup_timeout,
         env=dict(config.env),
         prepared=prepared,
     )

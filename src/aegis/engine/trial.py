@@ -325,6 +325,7 @@ async def _score(
         check_files=_check_files(spec.check_files, tools.blobs),
         fetch_blob=tools.blobs.get,
         answers=tools.answers,
+        services=spec.template.services,
     )
 
     def keep(score: Score) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
 
@@ -41,6 +41,56 @@ class PreparedProcess:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLayer:
+    """What is added to an image before templates are made of it, once for all of them."""
+
+    packages: tuple[str, ...] = ()
+    """Of the image's own Debian release."""
+    run: tuple[str, ...] = ()
+    """Shell commands run as root in the image, after the packages."""
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """When a service counts as up: everything that is set must hold."""
+
+    tcp: int | None = None
+    """A loopback port that accepts connections."""
+    http: str | None = None
+    """`http://127.0.0.1:PORT/PATH`, answered with 2xx or 3xx."""
+    command: str | None = None
+    """A shell command that exits 0."""
+    log: str | None = None
+    """A regular expression found in a line of its output."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSpec:
+    """A program beside the agent: a database, a mail server, the team's own."""
+
+    name: str
+    command: str
+    """A shell command (`sh -c`) that stays in the foreground."""
+    ready: Readiness
+    ready_timeout_s: float = 60.0
+    port: int | None = None
+    """Must be free when it is started. `PORT` in its environment."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    """Of the service itself."""
+    exports: Mapping[str, str] = field(default_factory=dict)
+    """What everything else in the sandbox is told, such as `PGHOST`."""
+    in_template: bool = True
+    """Whether it is started before the snapshot; else anew in each trial."""
+    kind: str = ""
+    """The preset that it was made of, such as `postgres`; "" for a program of the suite's own."""
+
+    @property
+    def folder(self) -> str:
+        """Its working directory, where it keeps what it has."""
+        return f"/srv/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
 class TemplateSpec:
     """What all trials of a suite start from. Equal specs give the same `Template.key`."""
 
@@ -55,6 +105,10 @@ class TemplateSpec:
     setup_timeout_s: float = 600.0
     env: Mapping[str, str] = field(default_factory=dict)
     prepared: tuple[PreparedProcess, ...] = ()
+    layers: tuple[ImageLayer, ...] = ()
+    """Put on the image, in order. The `process` driver has no image: it leaves them out."""
+    services: tuple[ServiceSpec, ...] = ()
+    """Those with `in_template` are started in order after `setup`, each when the one before is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +200,34 @@ class Process(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between what a file system held at `Sandbox.mark` and what it holds now."""
+
+    path: str
+    """Absolute guest path."""
+    how: Literal["added", "changed", "deleted"]
+    kind: Literal["file", "folder", "link", "other"]
+    before_bytes: int | None
+    """Size then; None for what was added, and for all but files."""
+    after_bytes: int | None
+    """Size now; None for what was deleted, and for all but files."""
+    before: bytes | None = None
+    """Content then, or where a link led; None when it was not kept (too large, or not asked for)."""
+    after: bytes | None = None
+    """Content now, as `before`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The answer of `Sandbox.changes`. Everything in it is the machine's word: hostile."""
+
+    items: tuple[Change, ...]
+    """In the order of their paths."""
+    more: int = 0
+    """How many more there are than were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """Result of `Sandbox.run`."""
 
@@ -225,6 +307,17 @@ class Sandbox(Protocol):
         Only regular files and folders are made; everything is treated as hostile: an absolute or `..` path, a link,
         a device, or a limit exceeded raises `HostileArchiveError`, and `dest` does not exist afterwards.
         """
+
+    async def mark(self) -> None:
+        """Remember what the file system holds, for `changes`. Replaces an earlier mark."""
+
+    async def changes(
+        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = 1 * MIB
+    ) -> Changes:
+        """What differs from the last `mark`. Contents of at most `max_file_bytes` come along, `max_bytes` in all.
+
+        `/proc`, `/sys`, `/dev` and what the machine's own program writes are left out. Raises `GuestOperationError`
+        (`not-found`) when nothing was marked."""
 
     async def stop(self) -> None:
         """Destroy the machine and everything in it. Never raises; may be called twice."""

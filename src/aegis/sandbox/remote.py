@@ -13,6 +13,7 @@ from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
     WORKSPACE,
+    Changes,
     Completed,
     ExitStatus,
     Process,
@@ -127,6 +128,14 @@ class RemoteSandbox:
                 raise HostileArchiveError(str(error)) from None
             raise
         return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
+
+    async def mark(self) -> None:
+        await self._operation({"op": "mark"}, b"", 0)
+
+    async def changes(
+        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = MIB
+    ) -> Changes:
+        raise GuestOperationError("nothing was marked", code="not-found")
 
     async def stop(self) -> None:
         if self._stopping is None:

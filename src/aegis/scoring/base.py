@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis.errors import InfrastructureError
-from aegis.sandbox.base import Sandbox
+from aegis.sandbox.base import Sandbox, ServiceSpec
 from aegis.suite.model import Case
 from aegis.trace import Trace
 
@@ -87,6 +87,8 @@ class ScoreContext:
     """The bytes of recorded bodies that are stored apart (`trace.Body.blob`), by digest."""
     answers: AnswerCache | None = None
     """Where a judge keeps its model's answers; None: every question is asked anew."""
+    services: tuple[ServiceSpec, ...] = ()
+    """What runs in the sandbox beside the agent."""
 
     def body(self, digest: str) -> bytes:
         """`fetch_blob`. Raises `InfrastructureError` when there is none."""

@@ -20,6 +20,7 @@ from aegis.suite.model import (
     Suite,
     Turn,
 )
+from aegis.suite.servicekeys import service_document
 from aegis.suite.units import format_duration, format_size
 
 
@@ -35,6 +36,8 @@ def to_document(suite: Suite) -> dict[str, Any]:
             **sandbox.model_dump(),
             "memory": format_size(sandbox.memory),
             "setup": list(sandbox.setup),
+            "setup_timeout": format_duration(sandbox.setup_timeout),
+            "services": [service_document(service) for service in sandbox.services],
         },
         "network": _network(suite.network),
         "trials": suite.trials,
@@ -85,7 +88,11 @@ def _case(case: Case, suite: Suite) -> dict[str, Any]:
         "tags": list(case.tags),
         "description": case.description,
         "conversation": [turn_document(turn) for turn in case.turns],
-        "world": {"files": dict(case.world.files), "run": list(case.world.run)},
+        "world": {
+            "files": dict(case.world.files),
+            "run": list(case.world.run),
+            "reset": list(case.world.reset),
+        },
         "expect": _expect(case.expect),
     }
     if own := [rule for rule in case.faults if rule not in suite.faults]:

@@ -36,6 +36,7 @@ from aegis.suite.kinds import (
 from aegis.suite.paths import EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN, guest_path
 from aegis.suite.problems import Path, Problems
 from aegis.suite.secretkeys import Secrets, secret_section
+from aegis.suite.servicekeys import Services
 from aegis.suite.stresskeys import Stress
 from aegis.suite.units import describe
 from aegis.suite.userkeys import SIMULATE, TURN_SCORERS
@@ -243,9 +244,14 @@ SANDBOX = Section(
         Key(
             "setup", _COMMANDS, "Shell commands run once, before the sandbox is snapshotted; each must exit 0"
         ),
+        Key("setup_timeout", Duration(1.0, 24 * 3600.0), "Time for each of them", default="10m"),
+        Key(
+            "services",
+            Services(),
+            "Programs beside the agent (databases, mail servers, your own), up and idle when a trial begins",
+        ),
         Key("env", _ENV, "Environment variables of everything that runs in the sandbox"),
     ),
-    later=("services",),
 )
 
 WORLD = Section(
@@ -256,6 +262,11 @@ WORLD = Section(
             "Sandbox path → source file or folder, relative to the suite file's folder",
         ),
         Key("run", _COMMANDS, "Shell commands run in /workspace before the agent starts; each must exit 0"),
+        Key(
+            "reset",
+            _COMMANDS,
+            "Shell commands that would clean up after a trial; only aegis audit leaks runs them",
+        ),
     ),
     later=("clock",),
 )

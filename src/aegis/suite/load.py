@@ -35,6 +35,7 @@ from aegis.suite.problems import Path as Place
 from aegis.suite.problems import Problem, Problems
 from aegis.suite.project import Project, project_of, twin_of
 from aegis.suite.pysuite import run_python_suite
+from aegis.suite.servicekeys import CheckPreset, check_presets
 from aegis.suite.stresskeys import ReadStress
 from aegis.suite.textfile import Unreadable, read_text
 from aegis.suite.userkeys import user_fields
@@ -59,6 +60,7 @@ def load_suite(
     read_stress: ReadStress | None = None,
     stress: Sequence[str] | None = None,
     check_user: CheckUser | None = None,
+    check_preset: CheckPreset | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
@@ -71,7 +73,8 @@ def load_suite(
     file belongs to, found from its place by default. `read_faults` (`aegis.faults.plan.reading`) reads the keys
     `faults`; without it they are left out. `faults` are names of profiles that stand in place of the suite's own
     `faults`; with `none` alone no case has any. `read_stress` (`aegis.stress.reading`) and `stress` are the same for
-    the keys `stress`. `check_user` returns why the model of a simulated user cannot be asked from here. Raises
+    the keys `stress`. `check_user` returns why the model of a simulated user cannot be asked from here.
+    `check_preset(preset, params)` returns what is wrong with a service's preset, as `check_expectation` does. Raises
     `UsageError` when they can't be used.
 
     Raises `SuiteError` whose `problems` are all problems found, in the order of the file, each `file:line:
@@ -91,6 +94,7 @@ def load_suite(
         read_stress,
         stress,
         check_user,
+        check_preset,
     )
     try:
         suite = loader.load()
@@ -134,6 +138,7 @@ class _Loader:
     read_stress: ReadStress | None = None
     stress_instead: Sequence[str] | None = None
     check_user: CheckUser | None = None
+    check_preset: CheckPreset | None = None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -168,6 +173,8 @@ class _Loader:
             found.add(("suite",), f"{self._shown(twin)} has the same name: keep one of the two")
         check_ids(data, found)
         check_agent_keys(data, found)
+        if self.check_preset is not None:
+            check_presets(data, self.check_preset, found)
         base, root = self.path.parent, self.project.root
         check_sources(found, base=base, root=root)
         if self.check_expectation is not None:

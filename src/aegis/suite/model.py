@@ -45,6 +45,40 @@ class Agent(Model):
     own environment holds a placeholder under the same name."""
 
 
+class Ready(Model):
+    """When a service counts as up: everything that is set must hold."""
+
+    tcp: int | None = None
+    """A port of the sandbox's loopback that accepts connections."""
+    http: str | None = None
+    """`http://127.0.0.1:PORT/PATH`, answered with a status of 2xx or 3xx."""
+    command: str | None = None
+    """A shell command that exits 0."""
+    log: str | None = None
+    """A regular expression found in a line of its output."""
+
+
+class Service(Model):
+    """A program that runs in the sandbox beside the agent."""
+
+    name: str
+    """Unique in the suite; its folder is /srv/NAME."""
+    preset: str | None = None
+    """One of the services that Aegis knows; what is not set here is the preset's."""
+    command: str | None = None
+    """A shell command (`sh -c`) that stays in the foreground. None only with a preset."""
+    port: int | None = None
+    """Where it listens on loopback; `PORT` in its own environment, `NAME_PORT` in everybody's."""
+    start: Literal["template", "trial"] | None = None
+    """`template`: once, before the snapshot, so that a trial finds it running. `trial`: anew in each trial. None: the
+    preset's, else `template`."""
+    ready: Ready | None = None
+    ready_timeout: float | None = None  # seconds
+    env: dict[str, str] = Field(default_factory=dict)
+    params: dict[str, Any] = Field(default_factory=dict)
+    """The preset's own parameters, as written."""
+
+
 class SandboxConfig(Model):
     image: str = "debian"
     """`debian`, a path to an image file (relative to the project root), `oci:NAME`, `oci-layout:PATH`."""
@@ -56,6 +90,9 @@ class SandboxConfig(Model):
     (`/workspace/agent.py`)."""
     setup: tuple[str, ...] = ()
     """Shell commands run in /workspace once per template; each must exit 0."""
+    setup_timeout: float = 600.0  # seconds, of each of them
+    services: tuple[Service, ...] = ()
+    """Started in this order after the set-up, each when the one before is ready."""
     env: dict[str, str] = Field(default_factory=dict)
 
 
@@ -106,6 +143,15 @@ class Network(Model):
     """PEM file, relative to the project root, of further authorities that upstreams may be certified by."""
 
 
+class Clock(Model):
+    """The date on which a trial takes place."""
+
+    at: float | None = None
+    """Seconds since 1970 in UTC that the machine's clock shows when the agent starts; None: the real time."""
+    zone: str | None = None
+    """Name of a time zone such as `Europe/Berlin`; None: UTC."""
+
+
 class World(Model):
     """What a case starts in, on top of the sandbox."""
 
@@ -115,6 +161,10 @@ class World(Model):
     run: tuple[str, ...] = ()
     """Shell commands run in /workspace before the agent starts; each must exit 0, else the trial is an
     `error`."""
+    reset: tuple[str, ...] = ()
+    """Shell commands with which the team would clean up after a trial in a machine that it uses again. A fresh machine
+    needs none: only `aegis audit leaks` runs them."""
+    clock: Clock | None = None
 
 
 class Expectation(Model):
@@ -265,6 +315,8 @@ class Case(Model):
     """What the gateway changes in a variant: no fault, but a harder world. Only transforms make them."""
     expect: tuple[Expectation, ...]
     """At least one."""
+    collect: tuple[str, ...] = ()
+    """Guest paths (absolute and normalised; `*`, `?` and `**` stand for names) of files to keep with each trial."""
     trials: int | None = None
     """Instead of the suite's `trials`."""
     timeout: float | None = None  # seconds
