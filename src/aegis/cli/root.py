@@ -21,6 +21,7 @@ _COMMANDS = {
     "eval": ("aegis.cli.eval:eval_group", "Run suites, and look at what came of it."),
     "faults": ("aegis.cli.faults:faults", "List faults and profiles; preview them on a recorded trial."),
     "trace": ("aegis.cli.trace:trace", "What an agent did in a trial: model calls, tools, requests."),
+    "trial": ("aegis.cli.trial:trial", "What a trial changed in its machine; open that machine again."),
     "image": ("aegis.cli.image:image", "Build, list and remove images."),
     "setup": ("aegis.cli.setup:setup", "Prepare this host: the built-in image and what boots it."),
     "sandbox": ("aegis.cli.sandbox:sandbox", "Open a shell in a fresh sandbox."),
