@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aegis import agents
+from aegis import agents, services
 from aegis._eval.request import RunRequest
 from aegis.agents import users
 from aegis.engine import taps
@@ -137,6 +137,7 @@ def load(
         check_expectation=registry.check,
         host_rules=host_rules,
         expectation_files=lambda name, config: registry.get(name).files(config),
+        check_preset=services.check,
         check_agent=lambda agent: agents.get(agent.protocol).check(agent),
         project=project,
         read_faults=read_faults,

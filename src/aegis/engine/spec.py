@@ -84,7 +84,8 @@ class TemplateRecipe:
             PreparedProcess(**{**process, "argv": tuple(process["argv"])}) for process in data["prepared"]
         )
         fields["layers"] = tuple(
-            ImageLayer(tuple(layer["packages"]), tuple(layer["run"])) for layer in data.get("layers", ())
+            ImageLayer(layer["name"], tuple(layer["packages"]), tuple(layer["run"]))
+            for layer in data.get("layers", ())
         )
         fields["services"] = tuple(
             ServiceSpec(**{**service, "ready": Readiness(**service["ready"])})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from aegis import services
 from aegis.engine import taps
 from aegis.engine.files import find_below, pack_project, pack_world
 from aegis.engine.ports import BlobStore
@@ -46,6 +47,7 @@ def make_recipe(
     """Pack `sandbox.files` and describe the template. The program `aegis-mcp-tap` goes into it when `tap` says so, or
     anything here names it. Raises `UsageError` like `pack_project`."""
     config = suite.sandbox
+    made = [services.make(service) for service in config.services]
     archive = pack_project(root, config.files, secret=secret)
     if tap or taps.is_named(suite) or taps.NAME.encode() in (archive or b""):
         archive = taps.with_tap(archive)
@@ -58,6 +60,8 @@ def make_recipe(
         setup_timeout_s=config.setup_timeout,
         env=dict(config.env),
         prepared=prepared,
+        layers=tuple(layer for _, layer in made if layer is not None),
+        services=tuple(spec for spec, _ in made),
     )
 
 

@@ -4,9 +4,10 @@ the end."""
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
+from aegis.engine.services import TrialServices
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
 from aegis.faults.plan.match import describe as describe_match
@@ -75,6 +77,7 @@ class _Ended(Exception):
 class _Progress:
     """What is known of the trial so far, also when it ends in the middle."""
 
+    services: TrialServices = field(default_factory=TrialServices)
     trace: Trace | None = None
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
@@ -112,6 +115,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         return Attempt(make_result(spec, "error", f"the sandbox driver broke: {error!r}"))
     started = time.monotonic()
     progress = _Progress()
+    services = progress.services
     try:
         outcome, reason = await _inside(spec, tools, sandbox, network, progress)
     except _Ended as ended:
@@ -122,8 +126,12 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         outcome, reason = "error", f"internal error in the trial: {error!r}"
     finally:
         duration_s = time.monotonic() - started
+        await services.close()
         # Shielded: a second cancellation must not leave the machine behind.
         await asyncio.shield(sandbox.stop())
+    rewritten = _rewritten(spec.case, progress.trace)
+    if logs := services.logs():
+        progress.trace = dataclasses.replace(progress.trace or Trace(), services=logs)
     result = make_result(
         spec,
         outcome,
@@ -136,7 +144,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         setup=tuple(network.setup),
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
-        rewritten=_rewritten(spec.case, progress.trace),
+        rewritten=rewritten,
     )
     return Attempt(result)
 
@@ -169,6 +177,7 @@ async def _inside(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
     env = network.environment(sandbox.network)
+    await progress.services.begin(sandbox, env)
     await _set_up_world(spec, tools.blobs, sandbox, env)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
     if agent.user_fault is not None:
@@ -275,6 +284,7 @@ async def _observe(
         build_trace, seen, network.exchanges, tools.blobs.get, at=began, faults=network.faults
     )
     network.check()
+    await progress.services.check()
     if result is None:
         assert failure is not None
         raise failure
@@ -325,7 +335,7 @@ async def _score(
         check_files=_check_files(spec.check_files, tools.blobs),
         fetch_blob=tools.blobs.get,
         answers=tools.answers,
-        services=spec.template.services,
+        services=sandbox.services,
     )
 
     def keep(score: Score) -> None:

@@ -8,7 +8,7 @@ await; a cancelled or failed `start` leaves no process, socket or file behind.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -44,6 +44,8 @@ class PreparedProcess:
 class ImageLayer:
     """What is added to an image before templates are made of it, once for all of them."""
 
+    name: str
+    """For people: what it is for."""
     packages: tuple[str, ...] = ()
     """Of the image's own Debian release."""
     run: tuple[str, ...] = ()
@@ -78,7 +80,9 @@ class ServiceSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     """Of the service itself."""
     exports: Mapping[str, str] = field(default_factory=dict)
-    """What everything else in the sandbox is told, such as `PGHOST`."""
+    """What everything else in the sandbox is told, such as `PGHOST`; `{port}` in it stands for the port."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """Path below its folder → text that is written there before it is started."""
     in_template: bool = True
     """Whether it is started before the snapshot; else anew in each trial."""
     kind: str = ""
@@ -88,6 +92,29 @@ class ServiceSpec:
     def folder(self) -> str:
         """Its working directory, where it keeps what it has."""
         return f"/srv/{self.name}"
+
+    @property
+    def told(self) -> dict[str, str]:
+        """`exports` as they stand in the environment of everything else, `NAME_PORT` included."""
+        if self.port is None:
+            return dict(self.exports)
+        name = self.name.upper().replace("-", "_")
+        told = {key: value.replace("{port}", str(self.port)) for key, value in self.exports.items()}
+        return {f"{name}_PORT": str(self.port), **told}
+
+    @property
+    def own_env(self) -> dict[str, str]:
+        """Its own environment besides the sandbox's."""
+        return {**({} if self.port is None else {"PORT": str(self.port)}), **self.env}
+
+    def at_port(self, port: int) -> ServiceSpec:
+        """The same service at another port, its readiness included."""
+        ready = self.ready
+        if ready.tcp == self.port:
+            ready = replace(ready, tcp=port)
+        if ready.http is not None:
+            ready = replace(ready, http=ready.http.replace(f":{self.port}/", f":{port}/", 1))
+        return replace(self, port=port, ready=ready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +277,8 @@ class Sandbox(Protocol):
     info: SandboxInfo
     network: NetworkPaths | None
     """How clients inside reach the outside; None for a sandbox that was started without a network."""
+    services: tuple[ServiceSpec, ...]
+    """Those of the template, at the ports that they have here."""
 
     async def exec(
         self,

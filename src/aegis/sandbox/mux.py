@@ -147,6 +147,11 @@ class MuxProcess:
 
     # -- called by the mux ---------------------------------------------------------------------------------------
 
+    def renew_windows(self) -> None:
+        """The machine is about to be allowed a whole window on each channel; nothing of it is on its way."""
+        for inbox in self._inboxes:
+            inbox.allowed = wire.WINDOW
+
     def on_frame(self, kind: int, payload: bytes) -> None:
         if kind == wire.OPENED:
             if self._opened.done():
@@ -450,6 +455,15 @@ class Mux:
             self._opening.add(opening)
             opening.add_done_callback(self._opening.discard)
 
+    async def hold(self, process: MuxProcess, name: str) -> None:
+        """Make a running program a prepared one, which waits for `attach`: it goes on, but what it writes waits in its
+        pipes. All that it wrote before has arrived when this returns. Raises GuestOperationError(not-found)."""
+        request = self._new(False)
+        self.send_json(wire.OPEN, request.stream, {"op": "hold", "stream": process.stream, "name": name})
+        await request.opened()
+        self.forget(request.stream)
+        self.prepared[name] = process.stream
+
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""
         process = await self.open({"op": "rest"})
@@ -462,6 +476,7 @@ class Mux:
             raise GuestOperationError(f"nothing was prepared under the name {name!r}", code="not-found")
         # Registered before the request is sent: its frames may stand right behind the answer.
         process = self._processes.get(number) or MuxProcess(self, number, False)
+        process.renew_windows()
         self._processes[number] = process
         request = self._new(False)
         self.send_json(wire.OPEN, request.stream, {"op": "attach", "name": name})

@@ -20,11 +20,12 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from aegis.errors import SandboxError, SandboxStartError
 from aegis.sandbox import guest
-from aegis.sandbox.base import DriverInfo, Progress, SandboxInfo, Template, TemplateSpec
+from aegis.sandbox.base import DriverInfo, Progress, SandboxInfo, ServiceSpec, Template, TemplateSpec
 from aegis.sandbox.guest.trust import AUTHORITY, BUNDLE
 from aegis.sandbox.mux import Mux
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
@@ -76,11 +77,15 @@ class ProcessDriver:
         sandbox: ProcessSandbox | None = None
         try:
             (root / "workspace").mkdir()
+            if template.spec.services and os.geteuid() == 0:
+                root.chmod(0o711)  # a service that refuses to be root must get to its own folder
             mux, server = await _launch(root)
-            sandbox = ProcessSandbox(mux, server, root, template.spec.env, self._live)
+            # A port of its own for each service of each trial: they all share this host's.
+            spec = replace(template.spec, services=tuple(map(_at_free_port, template.spec.services)))
+            sandbox = ProcessSandbox(mux, server, root, spec.env, self._live, spec.services)
             async with asyncio.timeout(START_TIMEOUT_S):
                 await mux.hello()
-            await run_setup(sandbox, mux, template.spec, sandbox.env)
+            await run_setup(sandbox, mux, spec, sandbox.env)
             if network is not None:
                 await sandbox.connect(network)
         except BaseException as error:
@@ -92,6 +97,13 @@ class ProcessDriver:
             raise
         sandbox.info = _info((time.monotonic() - begun) * 1000)
         return sandbox
+
+
+def _at_free_port(service: ServiceSpec) -> ServiceSpec:
+    if service.port is None:
+        return service
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return service.at_port(free.getsockname()[1])
 
 
 def _info(start_ms: float) -> SandboxInfo:
@@ -146,9 +158,10 @@ class ProcessSandbox(RemoteSandbox):
         root: Path,
         env: Mapping[str, str],
         live: set[ProcessSandbox],
+        services: tuple[ServiceSpec, ...] = (),
     ) -> None:
-        self.env = {**_host_env(root), "HOME": str(root / "workspace"), "PWD": str(root / "workspace"), **env}
-        super().__init__(mux, _info(0.0), self.env)
+        own = {**_host_env(root), "HOME": str(root / "workspace"), "PWD": str(root / "workspace"), **env}
+        super().__init__(mux, _info(0.0), own, services)
         self._server = server
         self._root = root
         self._proxy: ProxyPort | None = None

@@ -18,6 +18,7 @@ from aegis.sandbox.base import (
     ExitStatus,
     Process,
     SandboxInfo,
+    ServiceSpec,
 )
 from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
 from aegis.sandbox.network import NetworkPaths
@@ -30,10 +31,14 @@ KILL_GRACE_S = 30.0
 class RemoteSandbox:
     """Fulfils `aegis.sandbox.base.Sandbox` over a `Mux`. Drivers give it the machine to destroy."""
 
-    def __init__(self, mux: Mux, info: SandboxInfo, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, mux: Mux, info: SandboxInfo, env: Mapping[str, str], services: tuple[ServiceSpec, ...] = ()
+    ) -> None:
         self._mux = mux
         self.info = info
-        self.env = {**DEFAULT_ENV, **env}
+        self.services = services
+        told = {name: value for service in services for name, value in service.told.items()}
+        self.env = {**DEFAULT_ENV, **told, **env}
         self.network: NetworkPaths | None = None
         self._stopping: asyncio.Future[None] | None = None
 

@@ -80,6 +80,24 @@ class TurnRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceLog:
+    """What a service of the sandbox wrote in one trial. The machine's word: hostile."""
+
+    name: str
+    lines: tuple[str, ...] = ()
+    """The newest, at most 64 KiB, of both its outputs as they came."""
+    dropped: int = 0
+    """Earlier lines that were too many to keep."""
+    ended: str | None = None
+    """How it ended; None while it ran."""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ServiceLog:
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**data, "lines": tuple(data["lines"])})
+
+
+@dataclass(frozen=True, slots=True)
 class Trace:
     turns: tuple[TurnRecord, ...] = ()
     tool_calls: tuple[ToolCall, ...] = ()
@@ -104,6 +122,8 @@ class Trace:
     """Totals; None when no gateway watched."""
     faults: tuple[FaultReport, ...] = ()
     """The fault rules of the trial and what came of each, also of those that hit nothing."""
+    services: tuple[ServiceLog, ...] = ()
+    """What ran in the sandbox beside the agent."""
 
     @property
     def own_s(self) -> float:
@@ -150,4 +170,5 @@ class Trace:
         fields["model_calls"] = tuple(ModelCall.from_json(call) for call in data.get("model_calls", ()))
         fields["usage"] = Usage.from_json(data["usage"]) if data.get("usage") else None
         fields["faults"] = tuple(FaultReport.from_json(item) for item in data.get("faults", ()))
+        fields["services"] = tuple(ServiceLog.from_json(item) for item in data.get("services", ()))
         return cls(**fields)

@@ -11,7 +11,7 @@ from typing import Any
 from aegis.trace.calls import ModelCall
 from aegis.trace.exchange import Exchange
 from aegis.trace.faults import not_fired
-from aegis.trace.model import ToolCall, Trace
+from aegis.trace.model import ServiceLog, ToolCall, Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Row:
     """One thing that happened."""
 
     kind: str
-    """`user`, `answer`, `model`, `tool`, `request`, `denied`, `unopened`, `end`."""
+    """`user`, `answer`, `model`, `tool`, `request`, `denied`, `unopened`, `service`, `end`."""
     title: str
     """One line: what happened."""
     at_s: float | None = None
@@ -55,7 +55,15 @@ def rows(trace: Trace) -> list[Row]:
         if exchange.id not in models:
             found.append((exchange.started_s, 3, _exchange(exchange, tools.get(exchange.id, ()))))
     ordered = [row for _, _, row in sorted(found, key=lambda item: item[:2])]
-    return [*ordered, *_end(trace)]
+    return [*ordered, *map(_service, trace.services), *_end(trace)]
+
+
+def _service(service: ServiceLog) -> Row:
+    facts = [f"ended with {service.ended}"] if service.ended else []
+    if service.dropped:
+        facts.append(f"{service.dropped:,} earlier lines were not kept")
+    body = (("", "\n".join(service.lines)),) if service.lines else ()
+    return Row("service", service.name, facts=tuple(facts), body=body)
 
 
 def _end_of(turn: int, times_s: tuple[tuple[float, float], ...]) -> float:

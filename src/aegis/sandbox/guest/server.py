@@ -255,6 +255,8 @@ class Server:
         operation = request.get("op")
         if operation == "attach":
             self._attach(stream, request["name"])
+        elif operation == "hold":
+            self._hold(stream, request["stream"], request["name"])
         elif operation in ("exec", "put", "get", "tree", "dial"):
             self._start(stream, request)
         elif operation == "prepare":
@@ -274,8 +276,21 @@ class Server:
     def _refuse(self, stream: int, code: str, message: str) -> None:
         self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
 
+    def _hold(self, stream: int, target: int, name: str) -> None:
+        """Make a running program a prepared one: it goes on, and its output waits for the host that attaches."""
+        program = self._programs.get(target)
+        if program is None or not program.begun or program.terminal:
+            self._refuse(stream, "not-found", f"stream {target} is no running program")
+            return
+        program.held = True
+        for channel in program.outputs:
+            self._refresh(channel)
+        self._prepared[name] = target
+        self.send(wire.encode_json(wire.OPENED, stream, {}))
+
     def _attach(self, stream: int, name: str) -> None:
-        """Give a prepared program, which ran under another stream number until now, to this stream."""
+        """Give a prepared program, which ran under another stream number until now, to this stream. All that was sent
+        before has arrived somewhere: the host grants the whole window anew."""
         old = self._prepared.pop(name, None)
         program = self._programs.get(old) if old is not None else None
         if old is None or program is None:
@@ -283,6 +298,10 @@ class Server:
             return
         self.send(wire.encode_json(wire.OPENED, stream, {"stream": old}))
         program.held = False
+        for channel in program.outputs:
+            channel.credit = wire.WINDOW
+            if not channel.open:
+                self.send(wire.encode(wire.END, old, bytes([channel.number])))
         if program.early:
             program.outputs[0].credit -= len(program.early)
             self.send(wire.encode(wire.DATA, old, bytes(program.early)))

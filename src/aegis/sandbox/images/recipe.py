@@ -97,12 +97,13 @@ def plan(ref: str, request: Request) -> Plan:
     # The base is unpacked, and packed again with what is added to it.
     needed = 6 * base.size_bytes + (256 << 20)
     name = "".join(char if char.isalnum() else "-" for char in path.stem)
-    return Plan(ref, name, key, needed, partial(_build, recipe, base, files, inputs))
+    return Plan(ref, name, key, needed, partial(build, recipe, base, files, inputs))
 
 
-def _build(
+def build(
     recipe: ImageFile, base: Image, files: list[ProjectFile], inputs: dict[str, Any], shop: Workshop
 ) -> Built:
+    """Make the image of a recipe upon its base. Raises `ImageError`, `HostNeedsError`."""
     require_tools("mksquashfs", "unsquashfs", purpose=PURPOSE)
     env = {**base.env, **recipe.env}
     chroot = Chroot(shop.work / "root", make_folder(shop.work / "scratch"), shop.log, env)

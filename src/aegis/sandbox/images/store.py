@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aegis.errors import ImageError
+from aegis.sandbox.base import ImageLayer
 
 from .cache import (
     Progress,
@@ -54,8 +55,9 @@ class ImageStore:
         build: bool = True,
         upgrade: bool = False,
         progress: Progress | None = None,
+        layers: Sequence[ImageLayer] = (),
     ) -> Image:
-        """The image of a reference, built first when it isn't in the cache or an input changed.
+        """The image of a reference with these layers on it, built first when it isn't in the cache or an input changed.
 
         `base_dir`: the project's folder; image files and layouts are relative to it and `aegis.lock` lies in it.
         `build=False` never builds and never uses the network. `upgrade` pins a registry image anew.
@@ -63,9 +65,14 @@ class ImageStore:
         something, `ImageError` when the image can't be had.
         """
         say = progress or quiet
-        return self._resolve(
+        base = self._resolve(
             ref, Request(base_dir.absolute(), self.cache, build, upgrade, say, self._resolve)
         )
+        if not layers:
+            return base
+        from .layers import plan as plan_layers
+
+        return self._built(plan_layers(base, layers), build=build, say=say)
 
     def list(self) -> tuple[Image, ...]:
         """Every image in the cache, the last used first."""
@@ -110,13 +117,15 @@ class ImageStore:
             return self._remove(old)
 
     def _resolve(self, ref: str, request: Request) -> Image:
-        plan = make_plan(ref, request)
+        return replace(self._built(make_plan(ref, request), build=request.build, say=request.say), ref=ref)
+
+    def _built(self, plan: Plan, *, build: bool, say: Progress) -> Image:
         image = self._ready(plan)
         if image is None:
-            if not request.build:
-                raise not_built(ref)
-            image = self._make(plan, request.say)
-        return replace(image, ref=ref)
+            if not build:
+                raise not_built(plan.ref)
+            image = self._make(plan, say)
+        return replace(image, ref=plan.ref)
 
     def _ready(self, plan: Plan) -> Image | None:
         folder = self.folder / plan.key

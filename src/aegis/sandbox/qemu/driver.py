@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aegis.errors import GuestOperationError, HostNeedsError, SandboxError, SandboxStartError
-from aegis.sandbox.base import MIB, DriverInfo, Progress, SandboxInfo, Template, TemplateSpec
+from aegis.sandbox.base import (
+    MIB,
+    DriverInfo,
+    Progress,
+    SandboxInfo,
+    ServiceSpec,
+    Template,
+    TemplateSpec,
+)
 from aegis.sandbox.images import BootFiles, Image, ImageStore, boot_files
 from aegis.sandbox.network import NetworkAccess
 from aegis.sandbox.qemu import memory
@@ -109,7 +117,9 @@ class QemuDriver:
         begun = time.monotonic()
         say = progress or (lambda text: None)
         store = ImageStore()
-        image = await asyncio.to_thread(store.resolve, spec.image, base_dir=self._base_dir, progress=progress)
+        image = await asyncio.to_thread(
+            store.resolve, spec.image, base_dir=self._base_dir, progress=progress, layers=spec.layers
+        )
         shape = MachineShape(self._accel, spec.memory_bytes, spec.cpus, self._tsc_khz)
         key = template_key(spec, *self._key_parts(image, shape))
         async with self._locks.setdefault(key, asyncio.Lock()):
@@ -171,6 +181,8 @@ class QemuDriver:
         try:
             if spec.setup:
                 say(f"running {len(spec.setup)} set-up steps")
+            if spec.services:
+                say(f"starting {', '.join(service.name for service in spec.services if service.in_template)}")
             sandbox = await _furnish(machine, spec, image)
             await _touch_common_programs(sandbox)
         except BaseException:
@@ -238,7 +250,7 @@ class QemuDriver:
             memory_mib=template.spec.memory_bytes // MIB,
             pooled=pooled,
         )
-        sandbox = QemuSandbox(machine, info, {**made.image.env, **template.spec.env}, self._live)
+        sandbox = self._sandbox(machine, info, made, template.spec)
         sandbox.network = network_paths(network) if network is not None else None
         return sandbox
 
@@ -265,7 +277,10 @@ class QemuDriver:
         await _furnish(machine, template.spec, made.image)
         start_ms = (time.monotonic() - begun) * 1000
         info = SandboxInfo(uuid.uuid4().hex[:12], "qemu", start_ms, False, template.spec.memory_bytes // MIB)
-        return QemuSandbox(machine, info, {**made.image.env, **template.spec.env}, self._live)
+        return self._sandbox(machine, info, made, template.spec)
+
+    def _sandbox(self, machine: Machine, info: SandboxInfo, made: _Made, spec: TemplateSpec) -> QemuSandbox:
+        return QemuSandbox(machine, info, {**made.image.env, **spec.env}, self._live, spec.services)
 
     def slots(self, spec: TemplateSpec) -> int:
         by_cpu = max(1, (os.cpu_count() or 1) // spec.cpus)
@@ -292,9 +307,14 @@ class QemuSandbox(RemoteSandbox):
     """The machine of one trial."""
 
     def __init__(
-        self, machine: Machine, info: SandboxInfo, env: Mapping[str, str], live: set[QemuSandbox]
+        self,
+        machine: Machine,
+        info: SandboxInfo,
+        env: Mapping[str, str],
+        live: set[QemuSandbox],
+        services: tuple[ServiceSpec, ...] = (),
     ) -> None:
-        super().__init__(machine.mux, info, env)
+        super().__init__(machine.mux, info, env, services)
         self._machine = machine
         self._live = live
         live.add(self)
