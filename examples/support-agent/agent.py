@@ -4,8 +4,8 @@ In:  {"role": "user", "content": "I want a refund for order 1042."}
 Out: {"role": "assistant", "content": "Done: 42.00 EUR for order 1042 …"}
 
 Each message gets one answer. The process stays up for the whole conversation and ends at the end of its input. It
-talks to a model (OPENAI_BASE_URL, MODEL, OPENAI_API_KEY) and to the shop's service (SHOP_URL, SHOP_TOKEN,
-SHOP_REFRESH_TOKEN).
+talks to a model (OPENAI_BASE_URL, MODEL, OPENAI_API_KEY), to the shop's service (SHOP_URL, SHOP_TOKEN,
+SHOP_REFRESH_TOKEN), to a mail server (SMTP_HOST, SMTP_PORT) and to a database (DATABASE_URL).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from pathlib import Path
 
 from support.chat import Chat
 from support.login import Login
+from support.journal import Journal
 from support.loop import Conversation
+from support.mail import Mailer
 from support.manners import HASTY, PATIENT, Manners
 from support.policy import Policy
 from support.savings import FRAGILE, NONE
@@ -36,8 +38,10 @@ def start(environment: Mapping[str, str]) -> Conversation:
     savings = FRAGILE if environment.get("FRAGILE", "0") == "1" else NONE
     url = environment.get("OPENAI_BASE_URL", "https://api.openai.com/v1")
     model = Site(url, Login(environment["OPENAI_API_KEY"]), manners)
-    shop = Shop(_service(environment, manners), outbox=Path("outbox"), savings=savings)
-    tools = Toolbox(shop, customer=str(session["customer"]), policy=policy)
+    customer = str(session["customer"])
+    mailer, journal = Mailer(environment, str(session["email"])), Journal(environment, customer)
+    shop = Shop(_service(environment, manners), mailer=mailer, journal=journal, savings=savings)
+    tools = Toolbox(shop, customer=customer, policy=policy)
     return Conversation(Chat(model, environment.get("MODEL", "gpt-5-mini")), tools, savings)
 
 

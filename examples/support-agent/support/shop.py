@@ -1,19 +1,17 @@
-"""The shop's service: orders, refunds, tickets. And the folder from which this machine's mailer sends what it finds."""
+"""The shop's service: orders, refunds, tickets. What was done is written to the customer, and into the journal."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from http.client import HTTPResponse
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from support.errors import BrokenAnswerError, RefusedError, ServiceError, SignedOutError
+from support.journal import Journal
+from support.mail import Mailer
 from support.savings import NONE, Savings
 from support.web import Site, read_json
 
@@ -34,9 +32,10 @@ class Order:
 class Shop:
     """Every method raises `ServiceError` when the service gives no usable answer."""
 
-    def __init__(self, site: Site, *, outbox: Path, savings: Savings = NONE) -> None:
+    def __init__(self, site: Site, *, mailer: Mailer, journal: Journal, savings: Savings = NONE) -> None:
         self._site = site
-        self._outbox = outbox
+        self._mailer = mailer
+        self._journal = journal
         self._read = partial(read_json, limit=savings.read_bytes)
 
     def order(self, number: int) -> Order | None:
@@ -64,14 +63,16 @@ class Shop:
             "/refunds", {"order": number, "amount_cents": amount_cents}, read=read_json
         )
         refund: int = _member(booked, "refund", int)
-        self._mail({"kind": "refund", "refund": refund, "order": number, "amount_cents": amount_cents})
+        self._journal.refund(refund, number, amount_cents)
+        self._mailer.refund(refund, number, amount_cents)
         return refund
 
     def open_ticket(self, number: int | None, summary: str) -> int:
         """Hand the matter to a person and return the ticket's number."""
         opened = self._site.change("/tickets", {"order": number, "summary": summary}, read=read_json)
         ticket: int = _member(opened, "ticket", int)
-        self._mail({"kind": "ticket", "ticket": ticket, "order": number, "summary": summary})
+        self._journal.ticket(ticket, number)
+        self._mailer.ticket(ticket, number, summary)
         return ticket
 
     def _read_page(self, response: HTTPResponse) -> Any:
@@ -79,16 +80,6 @@ class Shop:
         if self._site.manners.wants_whole_answers and not _adds_up(page):
             raise BrokenAnswerError("a page of orders that holds less than it says")
         return page
-
-    def _mail(self, message: Mapping[str, Any]) -> None:
-        text = json.dumps(message, ensure_ascii=False, indent=2)
-        try:
-            self._outbox.mkdir(exist_ok=True)
-            number = 1 + sum(1 for _ in self._outbox.glob("*.json"))
-            (self._outbox / f"{number}.json").write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            # What was done is done: without its mail it must not look as if it were not.
-            print(f"cannot write the mail: {error}", file=sys.stderr)
 
 
 class Renewal:

@@ -83,6 +83,12 @@ class ServiceSpec:
     """What everything else in the sandbox is told, such as `PGHOST`; `{port}` in it stands for the port."""
     files: Mapping[str, str] = field(default_factory=dict)
     """Path below its folder → text that is written there before it is started."""
+    prepare: str = ""
+    """A shell command that fills its folder with what every start needs. A layer of the image has done it already;
+    where there is no image it is run once, and its result copied for each trial."""
+    init: tuple[str, ...] = ()
+    """Shell commands run in `WORKSPACE` when it is ready, before the snapshot where it is in the template. Each must
+    exit 0."""
     in_template: bool = True
     """Whether it is started before the snapshot; else anew in each trial."""
     kind: str = ""

@@ -14,6 +14,7 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -31,6 +32,7 @@ from aegis.sandbox.mux import Mux
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
 from aegis.sandbox.proxyport import ProxyPort
 from aegis.sandbox.remote import RemoteSandbox
+from aegis.sandbox.services import FIX, Log
 from aegis.sandbox.setup import run_setup, template_key
 from aegis.sandbox.trust import host_bundle
 
@@ -42,6 +44,8 @@ class ProcessDriver:
 
     def __init__(self, *, jobs: int = 2) -> None:
         self._jobs = jobs
+        self._prepared: dict[str, asyncio.Task[Path]] = {}
+        """What a service's `prepare` made, by its text."""
         self._live: set[ProcessSandbox] = set()
         self.info = DriverInfo(
             driver="process",
@@ -61,6 +65,11 @@ class ProcessDriver:
     async def __aexit__(self, *exc: object) -> None:
         for sandbox in list(self._live):
             await sandbox.stop()
+        for making in self._prepared.values():
+            making.cancel()
+            with suppress(asyncio.CancelledError, SandboxError):
+                await asyncio.to_thread(shutil.rmtree, await making, ignore_errors=True)
+        self._prepared.clear()
 
     async def template(self, spec: TemplateSpec, *, progress: Progress | None = None) -> Template:
         return Template(key=template_key(spec, "process"), spec=spec, cached=True, build_s=0.0)
@@ -80,6 +89,9 @@ class ProcessDriver:
             if template.spec.services and os.geteuid() == 0:
                 root.chmod(0o711)  # a service that refuses to be root must get to its own folder
             mux, server = await _launch(root)
+            for service in template.spec.services:
+                if service.prepare:
+                    await self._copy_prepared(service, root / service.folder[1:])
             # A port of its own for each service of each trial: they all share this host's.
             spec = replace(template.spec, services=tuple(map(_at_free_port, template.spec.services)))
             sandbox = ProcessSandbox(mux, server, root, spec.env, self._live, spec.services)
@@ -97,6 +109,49 @@ class ProcessDriver:
             raise
         sandbox.info = _info((time.monotonic() - begun) * 1000)
         return sandbox
+
+    async def _copy_prepared(self, service: ServiceSpec, target: Path) -> None:
+        making = self._prepared.get(service.prepare)
+        if making is None:
+            making = self._prepared[service.prepare] = asyncio.create_task(_prepare(service))
+        folder = await asyncio.shield(making)
+        await asyncio.to_thread(_copy, folder, target)
+
+
+async def _prepare(service: ServiceSpec) -> Path:
+    """Run a service's `prepare` in a new folder. Raises SandboxStartError with the end of its output."""
+    folder = Path(tempfile.mkdtemp(prefix="p-"))
+    try:
+        folder.chmod(0o711)
+        done = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            service.prepare,
+            cwd=folder,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        try:
+            output, _ = await done.communicate()
+        finally:
+            if done.returncode is None:
+                done.kill()
+                await done.wait()
+        if done.returncode != 0:
+            log = Log()
+            log.add(output)
+            raise SandboxStartError(f"service {service.name!r} could not be prepared{log.tail()}", fix=FIX)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return folder
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Owners too: a database belongs to whom its server runs as.
+    subprocess.run(["cp", "-a", "--reflink=auto", str(source), str(target)], check=True)
 
 
 def _at_free_port(service: ServiceSpec) -> ServiceSpec:

@@ -30,6 +30,8 @@ SHOWN_LINES = 20
 POLL_S = 0.05
 CHECK_TIMEOUT_S = 20.0
 """Of one look whether a service is up; one that hangs is repeated."""
+INIT_TIMEOUT_S = 300.0
+"""Of one command of `init`."""
 SETTLE_S = 0.2
 """How long a service that is up may go on with what it does at its start before it is saved."""
 FIX = "correct `sandbox.services` in the suite"
@@ -166,10 +168,24 @@ async def start(sandbox: Sandbox, spec: ServiceSpec, env: Mapping[str, str]) -> 
     running = Running(spec, process)
     try:
         await _until_ready(sandbox, running, env)
+        for command in spec.init:
+            await _run_init(sandbox, running, command, {**env, **spec.told})
     except BaseException:
         await running.close()
         raise
     return running
+
+
+async def _run_init(sandbox: Sandbox, running: Running, command: str, env: Mapping[str, str]) -> None:
+    done = await sandbox.run(("/bin/sh", "-c", command), env=env, timeout_s=INIT_TIMEOUT_S)
+    if done.timed_out or not done.status.ok:
+        how = f"took longer than {INIT_TIMEOUT_S:g} s" if done.timed_out else done.status.describe()
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").rstrip().splitlines()[-SHOWN_LINES:]
+        text = "".join(f"\n    {shown(line)[:300]}" for line in said)
+        raise SandboxStartError(
+            f"service {running.spec.name!r}: `init` failed ({how}): {command}{text or running.log.tail()}",
+            fix=FIX,
+        )
 
 
 async def _until_ready(sandbox: Sandbox, running: Running, env: Mapping[str, str]) -> None:

@@ -46,16 +46,14 @@ fi
 """
 
 _CLUSTER = """
-if [ ! -f data/PG_VERSION ]; then
-    mkdir -p data
-    [ -z "$as" ] || chown "$owner" data
-    chmod 700 data
-    $as initdb -D "$PWD/data" --username=@USER@ --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync \\
-        --no-instructions --wal-segsize=1 > initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
-    printf '%s\\n' @CREATE@ | $as postgres --single -D "$PWD/data" postgres > initdb.log 2>&1 \\
-        || { cat initdb.log >&2; exit 1; }
-    rm -f initdb.log
-fi
+mkdir data
+[ -z "$as" ] || chown "$owner" data
+chmod 700 data
+$as initdb -D "$PWD/data" --username=@USER@ --auth=trust --encoding=UTF8 --locale=C.UTF-8 --no-sync \\
+    --no-instructions --wal-segsize=1 > initdb.log 2>&1 || { cat initdb.log >&2; exit 1; }
+printf '%s\\n' @CREATE@ | $as postgres --single -D "$PWD/data" postgres > initdb.log 2>&1 \\
+    || { cat initdb.log >&2; exit 1; }
+rm -f initdb.log
 """
 
 # Debian makes a cluster of its own when the package is installed, and compiles queries with a library of 100 MB.
@@ -93,7 +91,8 @@ class Postgres:
         spec = ServiceSpec(
             name=name,
             kind=self.name,
-            command=f"set -eu{_PROGRAMS}{cluster}{serve}",
+            command=f"set -eu{_PROGRAMS}{serve}",
+            prepare=f"set -eu{_PROGRAMS}{cluster}",
             port=port or PORT,
             ready=Readiness(log="database system is ready to accept connections", tcp=port or PORT),
             ready_timeout_s=180.0,
@@ -105,7 +104,7 @@ class Postgres:
                 "DATABASE_URL": f"postgresql://{user}@127.0.0.1:{{port}}/{database}",
             },
         )
-        prepare = f"set -eu{_PROGRAMS}mkdir -p {spec.folder}\ncd {spec.folder}{cluster}"
+        prepare = f"mkdir -p {spec.folder}\ncd {spec.folder}\n{spec.prepare}"
         packages = ("postgresql", *params.get("packages", ()))
         return Made(spec, ImageLayer(self.name, packages, (_TRIM, prepare)))
 

@@ -67,6 +67,7 @@ def _with_own(spec: ServiceSpec, service: Service) -> ServiceSpec:
         spec,
         ready=ready,
         ready_timeout_s=service.ready_timeout or spec.ready_timeout_s or DEFAULT_READY_TIMEOUT_S,
+        init=service.init,
         env={**spec.env, **service.env},
         in_template=spec.in_template if service.start is None else service.start == "template",
     )

@@ -74,6 +74,8 @@ class Service(Model):
     preset's, else `template`."""
     ready: Ready | None = None
     ready_timeout: float | None = None  # seconds
+    init: tuple[str, ...] = ()
+    """Shell commands run in /workspace when it is ready; each must exit 0."""
     env: dict[str, str] = Field(default_factory=dict)
     params: dict[str, Any] = Field(default_factory=dict)
     """The preset's own parameters, as written."""

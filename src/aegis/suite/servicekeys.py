@@ -14,6 +14,7 @@ from aegis.suite.kinds import (
     Duration,
     Integer,
     Key,
+    ListOf,
     MapOf,
     Schema,
     Section,
@@ -80,6 +81,11 @@ SERVICE = Section(
         ),
         Key("ready", READY, "When it is up: all of tcp, http, command and log that are given"),
         Key("ready_timeout", Duration(0.1, 3600.0), "How long it may take until then", default="60s"),
+        Key(
+            "init",
+            ListOf(Text("a shell command"), "a list of shell commands"),
+            "Shell commands run in /workspace when it is up, before the snapshot; each must exit 0",
+        ),
         Key(
             "env",
             MapOf(_VARIABLE, Text("text", may_be_empty=True), "a mapping of environment variables"),
@@ -167,6 +173,8 @@ def service_document(service: Service) -> dict[str, Any]:
         written["ready"] = service.ready.model_dump(exclude_none=True)
     if service.ready_timeout is not None:
         written["ready_timeout"] = format_duration(service.ready_timeout)
+    if service.init:
+        written["init"] = list(service.init)
     if service.env:
         written["env"] = dict(service.env)
     return {**written, **service.params}
