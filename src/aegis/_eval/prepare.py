@@ -137,6 +137,7 @@ def load(
         check_expectation=registry.check,
         host_rules=host_rules,
         expectation_files=lambda name, config: registry.get(name).files(config),
+        expectation_services=registry.check_services,
         check_agent=lambda agent: agents.get(agent.protocol).check(agent),
         project=project,
         read_faults=read_faults,

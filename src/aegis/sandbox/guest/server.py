@@ -255,7 +255,7 @@ class Server:
         operation = request.get("op")
         if operation == "attach":
             self._attach(stream, request["name"])
-        elif operation in ("exec", "put", "get", "tree", "dial"):
+        elif operation in ("exec", "put", "get", "tree", "look", "processes", "dial"):
             self._start(stream, request)
         elif operation == "prepare":
             self._prepared[request["name"]] = stream
