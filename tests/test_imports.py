@@ -32,8 +32,6 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stress": {"suite", "trace.tokens", "faults.doc"},
     "llm": {"trace.prices"},
     "sandbox": set(),
-    "agents": {"suite", "trace", "sandbox.base", "llm"},
-    "scoring": {"suite", "trace", "sandbox.base", "llm"},
     "services": {"suite", "sandbox.base"},
     "engine": {
         "suite",
@@ -46,6 +44,8 @@ MAY_IMPORT: dict[str, set[str]] = {
         "scoring",
         "llm.cache",
     },
+    "agents": {"suite", "trace", "sandbox.base", "sandbox.httpcall", "llm"},
+    "scoring": {"suite", "trace", "sandbox.base", "sandbox.httpcall", "llm"},
     "results": set(),
     "regression": {"results"},
     "report": {"results"},

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.chat import Chat
-from support.login import Login
 from support.journal import Journal
+from support.login import Login
 from support.loop import Conversation
 from support.mail import Mailer
 from support.manners import HASTY, PATIENT, Manners

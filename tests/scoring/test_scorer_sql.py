@@ -220,7 +220,7 @@ def test_random_damage_never_raises_anything_else() -> None:
         ({"query": "delete from refunds"}, (("query",), "only reads")),
         ({"query": "pragma integrity_check"}, (("query",), "only reads")),
         ({"query": ""}, (("query",), "expected a text")),
-        ({"database": "postgres:app"}, (("database",), "expected sqlite:PATH")),
+        ({"database": "oracle:app"}, (("database",), "expected sqlite:PATH")),
         ({"database": "sqlite:"}, (("database",), "expected sqlite:PATH")),
         ({"rows": -1}, (("rows",), "expected a whole number of at least 0")),
         ({"equals": {"a": 1}}, (("equals",), "got a mapping")),

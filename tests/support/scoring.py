@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from aegis.llm import AnswerCache
-from aegis.sandbox.base import Sandbox
+from aegis.sandbox.base import Processes, Readiness, Sandbox, ServiceSpec
 from aegis.scoring.base import ScoreContext
 from aegis.suite.model import Case, Expectation, Turn
 from aegis.trace import Exchange, ToolCall, Trace, TurnRecord, build_trace
@@ -27,6 +27,9 @@ def context(
     exchanges: Sequence[Exchange] | None = None,
     blobs: Mapping[str, bytes] | None = None,
     answers: AnswerCache | None = None,
+    services: Sequence[ServiceSpec] = (),
+    before: Any = None,
+    processes: Processes | None = None,
 ) -> ScoreContext:
     """A trace of one turn; without a sandbox, for scorers that look at the trace only. With `exchanges`, a gateway
     recorded it."""
@@ -39,4 +42,18 @@ def context(
     if exchanges is not None:
         trace = build_trace(trace, exchanges, stored.__getitem__)
     machine = cast("Sandbox", sandbox)
-    return ScoreContext(case(), trace, machine, check_files or {}, stored.__getitem__, answers)
+    return ScoreContext(
+        case(),
+        trace,
+        machine,
+        check_files or {},
+        stored.__getitem__,
+        answers,
+        tuple(services),
+        before,
+        processes,
+    )
+
+
+def service(name: str, kind: str = "", port: int | None = None, **exports: str) -> ServiceSpec:
+    return ServiceSpec(name, "true", Readiness(tcp=port), port=port, exports=exports, kind=kind)

@@ -138,6 +138,7 @@ def load(
         host_rules=host_rules,
         expectation_files=lambda name, config: registry.get(name).files(config),
         check_preset=services.check,
+        expectation_services=registry.check_services,
         check_agent=lambda agent: agents.get(agent.protocol).check(agent),
         project=project,
         read_faults=read_faults,

@@ -178,6 +178,7 @@ def load_suites(paths: Iterable[Path]) -> list[Entry]:
                 check_expectation=registry.check,
                 check_agent=lambda agent: get(agent.protocol).check(agent),
                 expectation_files=lambda name, config: registry.get(name).files(config),
+                expectation_services=registry.check_services,
                 host_rules=host_rules,
                 read_faults=read_faults,
                 read_stress=read_stress,

@@ -9,20 +9,21 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
+from aegis.engine.lastlook import LastLook
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.services import TrialServices
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
-from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
+from aegis.errors import AegisError, GuestOperationError, InfrastructureError, SandboxError, SandboxLostError
 from aegis.faults.plan.match import describe as describe_match
-from aegis.sandbox.base import Driver, Sandbox, Template
+from aegis.sandbox.base import Driver, Processes, Sandbox, Template
 from aegis.scoring import matcher
 from aegis.scoring.base import Score, ScoreContext, Scorer
-from aegis.scoring.judge_all import score_all
+from aegis.scoring.judge_all import look_before, needs_processes, score_all
 from aegis.suite.model import Agent, Case
 from aegis.trace import Trace, build_trace
 from aegis.trace.faults import not_fired
@@ -82,6 +83,9 @@ class _Progress:
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
     simulator: Mapping[str, Any] | None = None
+    before: Mapping[int, Any] = field(default_factory=dict)
+    """What expectations remember of the world, by their number."""
+    processes: Processes | GuestOperationError | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -179,6 +183,7 @@ async def _inside(
     env = network.environment(sandbox.network)
     await progress.services.begin(sandbox, env)
     await _set_up_world(spec, tools.blobs, sandbox, env)
+    await _look_before(spec, tools, sandbox, progress)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
     if agent.user_fault is not None:
         return "error", agent.user_fault
@@ -253,6 +258,19 @@ def _last_line(output: bytes) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
+async def _look_before(spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, progress: _Progress) -> None:
+    context = _score_context(spec, tools, sandbox, Trace(), progress)
+    try:
+        async with asyncio.timeout(SCORING_TIMEOUT_S):
+            progress.before = await look_before(spec.case, context, get=tools.scorer)
+    except TimeoutError:
+        raise _Ended(
+            "error", f"looking at the world before the agent did not end within {SCORING_TIMEOUT_S:g} s"
+        ) from None
+    except InfrastructureError as error:
+        raise _Ended("error", f"could not look at the world before the agent: {error}") from error
+
+
 async def _observe(
     spec: TrialSpec,
     tools: TrialTools,
@@ -269,14 +287,15 @@ async def _observe(
     user = Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
     result: AgentResult | None = None
     failure: _Ended | AegisError | None = None
+    last = LastLook(sandbox) if needs_processes(spec.case, get=tools.scorer) else None
+    given = sandbox if last is None else cast("Sandbox", last)
     try:
-        result = await _converse(
-            spec, agent_driver, with_environment(spec.agent, env), user, sandbox, network
-        )
+        result = await _converse(spec, agent_driver, with_environment(spec.agent, env), user, given, network)
     except (_Ended, AegisError) as error:
         failure = error
     finally:
         progress.simulator = user.cost
+        progress.processes = None if last is None else last.seen
     await network.end()
     seen = Trace() if result is None else user.marked(result.trace)
     # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
@@ -328,7 +347,24 @@ async def _converse(
 async def _score(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, trace: Trace, progress: _Progress
 ) -> None:
-    context = ScoreContext(
+    context = _score_context(spec, tools, sandbox, trace, progress)
+
+    def keep(score: Score) -> None:
+        progress.scores = (*progress.scores, score)
+
+    try:
+        async with asyncio.timeout(SCORING_TIMEOUT_S):
+            await score_all(spec.case, context, get=tools.scorer, keep=keep, before=progress.before)
+    except TimeoutError:
+        raise _Ended("error", f"scoring did not end within {SCORING_TIMEOUT_S:g} s") from None
+    except InfrastructureError as error:
+        raise _Ended("error", f"could not be scored: {error}") from error
+
+
+def _score_context(
+    spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, trace: Trace, progress: _Progress
+) -> ScoreContext:
+    return ScoreContext(
         case=spec.case,
         trace=trace,
         sandbox=sandbox,
@@ -336,18 +372,8 @@ async def _score(
         fetch_blob=tools.blobs.get,
         answers=tools.answers,
         services=sandbox.services,
+        processes=progress.processes,
     )
-
-    def keep(score: Score) -> None:
-        progress.scores = (*progress.scores, score)
-
-    try:
-        async with asyncio.timeout(SCORING_TIMEOUT_S):
-            await score_all(spec.case, context, get=tools.scorer, keep=keep)
-    except TimeoutError:
-        raise _Ended("error", f"scoring did not end within {SCORING_TIMEOUT_S:g} s") from None
-    except InfrastructureError as error:
-        raise _Ended("error", f"could not be scored: {error}") from error
 
 
 def _check_files(digests: Mapping[str, str], blobs: BlobSource) -> dict[str, bytes]:

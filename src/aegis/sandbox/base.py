@@ -233,6 +233,42 @@ class Process(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing in the file system, as `Sandbox.look` found it."""
+
+    path: str
+    """Absolute guest path."""
+    kind: Literal["file", "folder", "link", "other"]
+    mode: int
+    """Permission bits."""
+    size_bytes: int | None = None
+    """Of a file."""
+    digest: str | None = None
+    """Of a file's content (BLAKE2b, hex)."""
+    content: bytes | None = None
+    """Of a small file, or where a link leads; None when it was not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessInfo:
+    """A process of the workload."""
+
+    pid: int
+    parent: int
+    command: tuple[str, ...]
+    """Its arguments, or its name in brackets; cut when they are long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """The answer of `Sandbox.processes`. Everything in it is the machine's word: hostile."""
+
+    items: tuple[ProcessInfo, ...]
+    more: int = 0
+    """How many more there are than were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One difference between what a file system held at `Sandbox.mark` and what it holds now."""
 
@@ -342,6 +378,25 @@ class Sandbox(Protocol):
         Only regular files and folders are made; everything is treated as hostile: an absolute or `..` path, a link,
         a device, or a limit exceeded raises `HostileArchiveError`, and `dest` does not exist afterwards.
         """
+
+    async def look(
+        self,
+        patterns: tuple[str, ...],
+        *,
+        max_entries: int = 20_000,
+        max_bytes: int = 1024 * MIB,
+        max_file_bytes: int = 64 * 1024,
+        max_kept_bytes: int = 4 * MIB,
+    ) -> tuple[Entry, ...]:
+        """What lies at these paths and below those that are folders, in the order of paths. `*`, `?`, `[…]` and `**`
+        stand for names as in a shell; what is not there is left out, links are not followed.
+
+        Reads at most `max_bytes`; contents of at most `max_file_bytes` come along, `max_kept_bytes` in all. Raises
+        `GuestOperationError` (`too-large`, `permission`)."""
+
+    async def processes(self, *, max_items: int = 2000) -> Processes:
+        """What runs in the sandbox: programs that Aegis started there and all that they started, but none of its own
+        helpers. Needs no program of the image."""
 
     async def mark(self) -> None:
         """Remember what the file system holds, for `changes`. Replaces an earlier mark."""

@@ -8,15 +8,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from aegis.errors import GuestOperationError, HostileArchiveError, SandboxError, SandboxLostError
-from aegis.sandbox import archive
+from aegis.sandbox import archive, looks
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
     WORKSPACE,
     Changes,
     Completed,
+    Entry,
     ExitStatus,
     Process,
+    Processes,
     SandboxInfo,
     ServiceSpec,
 )
@@ -133,6 +135,26 @@ class RemoteSandbox:
                 raise HostileArchiveError(str(error)) from None
             raise
         return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
+
+    async def look(
+        self,
+        patterns: tuple[str, ...],
+        *,
+        max_entries: int = 20_000,
+        max_bytes: int = 1024 * MIB,
+        max_file_bytes: int = 64 * 1024,
+        max_kept_bytes: int = 4 * MIB,
+    ) -> tuple[Entry, ...]:
+        request: dict[str, object] = {"op": "look", "patterns": list(patterns), "entries": max_entries}
+        request |= {"bytes": max_bytes, "keep": max_file_bytes, "keep_all": max_kept_bytes}
+        limit = 2 * max_kept_bytes + max_entries * looks.ENTRY_BYTES
+        data = await self._operation(request, b"", limit, looks.too_much(limit))
+        return await asyncio.to_thread(looks.entries, data)
+
+    async def processes(self, *, max_items: int = 2000) -> Processes:
+        request: dict[str, object] = {"op": "processes", "max": max_items}
+        limit = looks.PROCESSES_BYTES
+        return looks.processes(await self._operation(request, b"", limit, looks.too_much(limit)))
 
     async def mark(self) -> None:
         await self._operation({"op": "mark"}, b"", 0)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aegis.errors import InfrastructureError
-from aegis.sandbox.base import Sandbox, ServiceSpec
+from aegis.errors import GuestOperationError, InfrastructureError
+from aegis.sandbox.base import Processes, Sandbox, ServiceSpec
 from aegis.suite.model import Case
 from aegis.trace import Trace
 
@@ -89,6 +89,11 @@ class ScoreContext:
     """Where a judge keeps its model's answers; None: every question is asked anew."""
     services: tuple[ServiceSpec, ...] = ()
     """What runs in the sandbox beside the agent."""
+    before: Any = None
+    """What the scorer's own `before` returned for this expectation; None for scorers without one."""
+    processes: Processes | GuestOperationError | None = None
+    """What ran when the agent had ended, before what it left behind was ended, or why that could not be listed. None
+    unless a scorer of the case has `needs_processes`."""
 
     def body(self, digest: str) -> bytes:
         """`fetch_blob`. Raises `InfrastructureError` when there is none."""
@@ -98,7 +103,13 @@ class ScoreContext:
 
 
 class Scorer(Protocol):
-    """Registered by name; one instance serves every trial and keeps no state."""
+    """Registered by name; one instance serves every trial and keeps no state.
+
+    A scorer may have more members: `async before(config, context)`, called when the world is set up and the agent has
+    not started, whose result (JSON) is `context.before` in `score`; `check_services(config, declared)`, which raises
+    `ConfigError` when the suite lacks a service that the configuration names (`aegis.scoring.services`);
+    `needs_processes = True`, for which `context.processes` is filled.
+    """
 
     name: str
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from aegis.errors import InfrastructureError, SandboxLostError, UsageError
 from aegis.scoring import registry, turns, usercode
@@ -21,23 +22,57 @@ def needed_files(case: Case) -> tuple[str, ...]:
     return tuple(paths)
 
 
+def needs_processes(case: Case, *, get: Callable[[str], Scorer] = registry.get) -> bool:
+    """Whether a scorer of the case asks for `ScoreContext.processes`."""
+    return any(getattr(_found(entry, get), "needs_processes", False) for entry in case.expect)
+
+
+async def look_before(
+    case: Case, context: ScoreContext, *, get: Callable[[str], Scorer] = registry.get
+) -> dict[int, Any]:
+    """What each expectation of the case remembers of the machine before the agent starts, by its number in
+    `case.expect`. Raises `InfrastructureError`."""
+    found: dict[int, Any] = {}
+    for number, expectation in enumerate(case.expect):
+        look = getattr(_found(expectation, get), "before", None)
+        if look is not None:
+            try:
+                found[number] = await look(expectation.config, context)
+            except InfrastructureError:
+                raise
+            except Exception as error:
+                raise InfrastructureError(
+                    f"the scorer {expectation.scorer!r} is broken: {usercode.describe(error)}"
+                ) from error
+    return found
+
+
+def _found(expectation: Expectation, get: Callable[[str], Scorer]) -> Scorer | None:
+    """None for one that cannot be used, which is told when it is to judge."""
+    try:
+        return get(expectation.scorer)
+    except (UsageError, KeyError):
+        return None
+
+
 async def score_all(
     case: Case,
     context: ScoreContext,
     *,
     get: Callable[[str], Scorer] = registry.get,
     keep: Callable[[Score], None] = lambda score: None,
+    before: Mapping[int, Any] | None = None,
 ) -> tuple[Score, ...]:
     """One score for each expectation: first those of the case in the suite's order (a `command` may change what later
     ones see), then those of its turns.
 
     Every scorer is run, whatever the others do; `keep` is given each score at once. Raises the first
     `InfrastructureError` after the last one has run: then nobody can tell whether the trial passed. `get`
-    finds a scorer by its name.
+    finds a scorer by its name; `before` is what `look_before` found.
     """
     scores: list[Score] = []
     errors: list[InfrastructureError] = []
-    for asked in turns.asked(case, context):
+    for asked in turns.asked(case, context, before or {}):
         try:
             scores.append(await _judged(asked, get))
             keep(scores[-1])

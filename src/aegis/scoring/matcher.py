@@ -91,6 +91,12 @@ def judge_now(config: Any, text: str, noun: str) -> Judgement:
     return Judgement(False, f"expected {noun} to {describe(config)}, {lack}")
 
 
+def fits(config: Any, text: str, deadline: Deadline) -> bool:
+    """Whether a text does what a matcher asks for, in this thread: for one of many texts that share a deadline. Raises
+    `TooSlowError`, and `InfrastructureError` for a schema that can't be resolved."""
+    return _lack(config, _Subject(text, deadline)) is None
+
+
 async def holds(config: Any, text: str) -> bool:
     """Whether a text does what a matcher asks for, found out in a thread. Raises `InfrastructureError` when that takes
     longer than `JUDGING_S`, and for a schema that can't be resolved."""

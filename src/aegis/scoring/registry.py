@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
 from aegis.errors import UsageError
 from aegis.scoring.base import ConfigError, Scorer
+from aegis.scoring.services import Declared
 from aegis.suite.problems import did_you_mean
 
 GROUP = "aegis.scorers"
@@ -25,11 +27,12 @@ _BUILT_IN = {
     "tool_calls": "aegis.scoring.tool_calls",
     "judge": "aegis.scoring.judge",
     "resilience": "aegis.scoring.resilience",
+    "mail": "aegis.scoring.mail",
+    "http": "aegis.scoring.http",
+    "processes": "aegis.scoring.processes",
+    "unchanged": "aegis.scoring.unchanged",
 }
 """Name in a suite → module whose `scorer` it is."""
-
-_LATER = frozenset({"mail", "http", "processes", "unchanged"})
-"""Names that suites may already see in the documentation of what comes, and that no plug-in may take."""
 
 
 def names() -> list[str]:
@@ -45,8 +48,6 @@ def get(name: str) -> Scorer:
     if module := _BUILT_IN.get(name):
         built_in: Scorer = importlib.import_module(module).scorer
         return built_in
-    if name in _LATER:
-        raise UsageError(f"the scorer {name!r} is not yet supported")
     entry = _plug_ins().get(name)
     if entry is None:
         raise UsageError(
@@ -62,8 +63,27 @@ def check(name: str, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
         scorer = get(name)
     except UsageError as error:
         return [((), str(error))]
+    return _problems(name, lambda: scorer.check(config))
+
+
+def check_services(
+    name: str, config: Any, services: Sequence[Mapping[str, Any]]
+) -> list[tuple[tuple[str | int, ...], str]]:
+    """Which service of the suite, given as its file has them, one expectation lacks whose configuration `check` has
+    passed; as `check`."""
+    look = getattr(get(name), "check_services", None)
+    if look is None:
+        return []
+    declared = [
+        Declared(str(service.get("name")), service.get("preset") or "", service.get("port"))
+        for service in services
+    ]
+    return _problems(name, lambda: look(config, declared))
+
+
+def _problems(name: str, look: Callable[[], None]) -> list[tuple[tuple[str | int, ...], str]]:
     try:
-        scorer.check(config)
+        look()
     except ConfigError as error:
         return [(error.path, error.message), *error.others]
     except Exception as error:
@@ -79,7 +99,7 @@ def check(name: str, config: Any) -> list[tuple[tuple[str | int, ...], str]]:
 def _plug_ins() -> dict[str, metadata.EntryPoint]:
     found: dict[str, metadata.EntryPoint] = {}
     for entry in metadata.entry_points(group=GROUP):
-        if entry.name in _BUILT_IN or entry.name in _LATER:
+        if entry.name in _BUILT_IN:
             raise UsageError(
                 f"{_origin(entry)} registers the scorer {entry.name!r}, a name that Aegis itself uses",
                 fix="Uninstall the package, or rename its entry point.",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis.errors import InfrastructureError
-from aegis.scoring import configs, request_pattern
+from aegis.scoring import configs, counts, request_pattern
 from aegis.scoring.base import Score, ScoreContext
 from aegis.scoring.configs import Problem, refuse
 from aegis.scoring.request_pattern import FetchBlob, UnknownBodyError
@@ -59,11 +59,10 @@ def _find(pattern: Mapping[str, Any], exchanges: Sequence[Exchange], body: Fetch
 
 def _counted(config: Mapping[str, Any], exchanges: Sequence[Exchange], body: FetchBlob) -> Score:
     found = _find(config, exchanges, body)
-    least, most = _bounds(config.get("count"))
     number, words = len(found.sure), request_pattern.describe(config)
 
-    def right(count: int) -> bool:
-        return least <= count and (most is None or count <= most)
+    def right(number: int) -> bool:
+        return counts.right(number, config.get("count"))
 
     if any(right(number + more) is not right(number) for more in range(1, found.doubtful + 1)):
         raise InfrastructureError(
@@ -72,29 +71,12 @@ def _counted(config: Mapping[str, Any], exchanges: Sequence[Exchange], body: Fet
         )
     seen = ", ".join(map(request_pattern.told, found.sure[:_SHOWN])) + (" …" if number > _SHOWN else "")
     if right(number):
-        return passed("request", f"{_requests(number)}: {words}" + (f" ({seen})" if seen else ""))
+        return passed(
+            "request", f"{counts.several(number, 'request')}: {words}" + (f" ({seen})" if seen else "")
+        )
     near = "" if number else _nearest(config, exchanges)
-    return failed(
-        "request", f"expected {_wanted(least, most)}: {words}, found {number}{f': {seen}' if seen else near}"
-    )
-
-
-def _bounds(count: Any) -> tuple[int, int | None]:
-    if isinstance(count, Mapping):
-        return count.get("min", 0), count.get("max")
-    return (1, None) if count is None else (count, count)
-
-
-def _wanted(least: int, most: int | None) -> str:
-    if most is None:
-        return f"at least {_requests(least)}"
-    if least == most:
-        return _requests(least)
-    return f"at most {_requests(most)}" if least == 0 else f"{least} to {_requests(most)}"
-
-
-def _requests(number: int) -> str:
-    return f"{number} request{'' if number == 1 else 's'}"
+    wanted = counts.wanted(config.get("count"), "request")
+    return failed("request", f"expected {wanted}: {words}, found {number}{f': {seen}' if seen else near}")
 
 
 def _nearest(config: Mapping[str, Any], exchanges: Sequence[Exchange]) -> str:
@@ -148,7 +130,7 @@ def _problems(config: Any) -> Iterator[Problem]:
         return
     if "sequence" not in config:
         yield from request_pattern.problems(config)
-        yield from _count_problems(config)
+        yield from counts.problems(config)
         return
     for key in config:
         if key != "sequence":
@@ -162,19 +144,6 @@ def _problems(config: Any) -> Iterator[Problem]:
         if isinstance(pattern, Mapping):
             inner += request_pattern.problems(pattern)
         yield from (((("sequence", index, *path)), message) for path, message in inner)
-
-
-def _count_problems(config: Mapping[str, Any]) -> Iterator[Problem]:
-    count = config.get("count")
-    if not isinstance(count, Mapping):
-        yield from configs.whole(config, "count")
-        return
-    inner = [*configs.keys(count, ("min", "max")), *configs.whole(count, "min"), *configs.whole(count, "max")]
-    if not inner and not count:
-        inner = [((), "expected min, max, or both")]
-    if not inner and count.get("min", 0) > count.get("max", count.get("min", 0)):
-        inner = [((), f"min {count['min']} is more than max {count['max']}")]
-    yield from ((("count", *path), message) for path, message in inner)
 
 
 scorer = RequestScorer()

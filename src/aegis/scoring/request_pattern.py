@@ -30,8 +30,8 @@ def problems(config: Mapping[str, Any]) -> Iterator[Problem]:
     """What is wrong with the keys of a pattern; other keys are not looked at."""
     if not any(key in config for key in KEYS):
         yield (), f"expected one of {', '.join(KEYS)}"
-    yield from _each(config, "method", _method_problem)
-    yield from _each(config, "status", _status_problem)
+    yield from each(config, "method", method_problem)
+    yield from each(config, "status", status_problem)
     yield from configs.flag(config, "denied")
     if "host" in config and not (isinstance(config["host"], str) and _HOST.fullmatch(config["host"])):
         yield (
@@ -50,7 +50,7 @@ def problems(config: Mapping[str, Any]) -> Iterator[Problem]:
                 yield (key,), f"a refused connection carried no request: {key!r} can't be looked at"
 
 
-def _each(config: Mapping[str, Any], key: str, problem: Callable[[Any], str | None]) -> Iterator[Problem]:
+def each(config: Mapping[str, Any], key: str, problem: Callable[[Any], str | None]) -> Iterator[Problem]:
     if key not in config:
         return
     value = config[key]
@@ -63,13 +63,13 @@ def _each(config: Mapping[str, Any], key: str, problem: Callable[[Any], str | No
             yield path, message
 
 
-def _method_problem(value: Any) -> str | None:
+def method_problem(value: Any) -> str | None:
     if isinstance(value, str) and _METHOD.fullmatch(value):
         return None
     return f"expected a method such as POST, got {kind_of(value)}"
 
 
-def _status_problem(value: Any) -> str | None:
+def status_problem(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599:
         return None
     if isinstance(value, str) and _STATUS_CLASS.fullmatch(value):
@@ -118,9 +118,7 @@ def _outside(config: Mapping[str, Any], exchange: Exchange) -> bool:
         item.upper() for item in _as_list(config["method"])
     ]:
         return False
-    if "status" in config and not any(
-        _is_status(item, exchange.status) for item in _as_list(config["status"])
-    ):
+    if "status" in config and not is_one_of(config["status"], exchange.status):
         return False
     if config.get("query"):
         sent = parse_qsl(query, keep_blank_values=True)
@@ -131,6 +129,11 @@ def _outside(config: Mapping[str, Any], exchange: Exchange) -> bool:
 def _is_host(pattern: str, exchange: Exchange) -> bool:
     host, pattern = exchange.host.lower(), pattern.lower()
     return glob.matches(pattern, host) or glob.matches(pattern, f"{host}:{exchange.port}")
+
+
+def is_one_of(expected: Any, status: int | None) -> bool:
+    """Whether a status is the expected one, one of a list, or of a class such as `2xx`."""
+    return any(_is_status(item, status) for item in _as_list(expected))
 
 
 def _is_status(expected: Any, status: int | None) -> bool:

@@ -1,23 +1,21 @@
-"""Scorer `sql`: a query on an SQLite database that lies in the sandbox."""
+"""Scorer `sql`: a query on a database in the sandbox: an SQLite file, or a server."""
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from aegis.errors import GuestOperationError
-from aegis.sandbox.base import MAX_GET_BYTES, Sandbox
-from aegis.scoring import configs, sqlite
+from aegis.scoring import ask, configs
+from aegis.scoring.ask import UnreadableError
 from aegis.scoring.base import Score, ScoreContext
 from aegis.scoring.configs import Problem, refuse
-from aegis.scoring.words import failed, passed, plain, shown, why_unreadable
+from aegis.scoring.services import Declared
+from aegis.scoring.words import failed, passed, shown
 from aegis.suite.units import describe
 
 _CONDITIONS = ("equals", "rows", "contains")
-_KEYS = ("database", "query", *_CONDITIONS)
-_PREFIX = "sqlite:"
+_KEYS = ("database", "service", "query", *_CONDITIONS)
 
 Rows = list[tuple[Any, ...]]
 
@@ -31,34 +29,20 @@ class SqlScorer:
     def files(self, config: Any) -> tuple[str, ...]:
         return ()
 
+    def check_services(self, config: Any, services: Sequence[Declared]) -> None:
+        refuse(ask.service_problems(config, services))
+
     async def score(self, config: Any, context: ScoreContext) -> Score:
-        path, query = config["database"].removeprefix(_PREFIX), config["query"]
+        query = config["query"]
+        source = ask.source(config, context.services)
         try:
-            files = await _copy_out(context.sandbox, path)
-        except GuestOperationError as error:
-            return failed(self.name, why_unreadable(path, error, MAX_GET_BYTES))
-        try:
-            rows = await asyncio.to_thread(sqlite.read, files, query)
-        except sqlite.DatabaseError as error:
-            return failed(self.name, f"{path}: {plain(str(error))} ({shown(query)})")
+            rows = await source.rows(context.sandbox, query)
+        except UnreadableError as error:
+            return failed(self.name, str(error))
         for key in _CONDITIONS:
             if key in config and (lack := _LACKS[key](config[key], rows)):
-                return failed(self.name, f"{shown(query)} on {path}: {lack}")
-        return passed(self.name, f"{shown(query)} on {path} gave {_shown_rows(rows)}")
-
-
-async def _copy_out(sandbox: Sandbox, path: str) -> sqlite.DatabaseFiles:
-    """Raises `GuestOperationError`; the log and the journal may be missing."""
-
-    async def beside(suffix: str) -> bytes:
-        try:
-            return await sandbox.get_file(path + suffix)
-        except GuestOperationError as error:
-            if error.code == "not-found":
-                return b""
-            raise
-
-    return sqlite.DatabaseFiles(await sandbox.get_file(path), await beside("-wal"), await beside("-journal"))
+                return failed(self.name, f"{shown(query)} on {source.shown}: {lack}")
+        return passed(self.name, f"{shown(query)} on {source.shown} gave {_shown_rows(rows)}")
 
 
 def _equals(expected: Any, rows: Rows) -> str | None:
@@ -116,20 +100,7 @@ def _problems(config: Any) -> Iterator[Problem]:
     yield from configs.keys(config, _KEYS, required=("database", "query"))
     if not isinstance(config, Mapping):
         return
-    yield from configs.text(config, "database")
-    yield from configs.text(config, "query")
-    database, query = config.get("database"), config.get("query")
-    if isinstance(database, str) and database.strip() and not database.removeprefix(_PREFIX).strip():
-        yield ("database",), f"expected {_PREFIX}PATH, got {database!r}"
-    elif isinstance(database, str) and database.strip() and not database.startswith(_PREFIX):
-        yield ("database",), f"expected {_PREFIX}PATH (no other database is supported yet), got {database!r}"
-    if (
-        isinstance(query, str)
-        and query.strip()
-        and "\0" not in query
-        and (wrong := sqlite.query_problem(query))
-    ):
-        yield ("query",), wrong
+    yield from ask.problems(config)
     if not any(key in config for key in _CONDITIONS):
         yield (), f"expected a condition: {', '.join(_CONDITIONS)}"
     yield from configs.whole(config, "rows")

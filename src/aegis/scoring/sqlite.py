@@ -47,6 +47,9 @@ _ALLOWED_ACTIONS = {
 _DENIED_FUNCTIONS = {"load_extension", "fts3_tokenizer"}
 
 
+ONLY_READING = "expected a query that only reads: SELECT, WITH … SELECT, or VALUES"
+
+
 class DatabaseError(Exception):
     """The database can't be read or the query can't be answered on it; the message is the reason."""
 
@@ -64,11 +67,17 @@ class DatabaseFiles:
 def query_problem(query: str) -> str | None:
     """What is wrong with a query that no database could cure: its syntax, or that it would write. None when a
     database with the right tables could answer it."""
+    first = first_word(query)
+    if first not in ("SELECT", "WITH", "VALUES", "EXPLAIN"):
+        return ONLY_READING
+    return _syntax_problem(query if first == "EXPLAIN" else f"EXPLAIN {query}")
+
+
+def first_word(query: str) -> str:
+    """The word that a query begins with, in capitals, behind comments and parentheses; "" when there is none."""
     stripped = re.sub(r"\A(?:\s|--[^\n]*(?:\n|\Z)|/\*.*?\*/|\()+", "", query, flags=re.DOTALL)
     first = re.match(r"[A-Za-z]*", stripped)
-    if first is None or first[0].upper() not in ("SELECT", "WITH", "VALUES", "EXPLAIN"):
-        return "expected a query that only reads: SELECT, WITH … SELECT, or VALUES"
-    return _syntax_problem(query if first[0].upper() == "EXPLAIN" else f"EXPLAIN {query}")
+    return "" if first is None else first[0].upper()
 
 
 @lru_cache(maxsize=4096)
@@ -94,7 +103,7 @@ def _empty() -> sqlite3.Connection:
     return connection
 
 
-def read(files: DatabaseFiles, query: str) -> list[tuple[Any, ...]]:
+def read(files: DatabaseFiles, query: str, *, max_rows: int = MAX_ROWS) -> list[tuple[Any, ...]]:
     """All rows of the answer. Blocks; run it in a thread. Raises `DatabaseError`.
 
     The copy is opened for writing only when an unfinished transaction has to be rolled back first.
@@ -112,7 +121,7 @@ def read(files: DatabaseFiles, query: str) -> list[tuple[Any, ...]]:
                 sqlite3.connect(f"file:{path}?mode={mode}", uri=True, isolation_level=None)
             ) as connection:
                 _harden(connection)
-                return _fetch(connection, query)
+                return _fetch(connection, query, max_rows)
         except (sqlite3.Error, sqlite3.Warning, ValueError, OverflowError, MemoryError) as error:
             raise DatabaseError(_explain(error)) from None
 
@@ -162,14 +171,14 @@ def _stopwatch() -> Callable[[], bool]:
     return lambda: time.thread_time() - started > QUERY_CPU_S
 
 
-def _fetch(connection: sqlite3.Connection, query: str) -> list[tuple[Any, ...]]:
+def _fetch(connection: sqlite3.Connection, query: str, max_rows: int) -> list[tuple[Any, ...]]:
     rows: list[tuple[Any, ...]] = []
     size_bytes = 0
     for row in connection.execute(query):
         rows.append(row)
         size_bytes += sum(len(value) for value in row if isinstance(value, str | bytes))
-        if len(rows) > MAX_ROWS:
-            raise DatabaseError(f"the query gave more than {MAX_ROWS} rows")
+        if len(rows) > max_rows:
+            raise DatabaseError(f"the query gave more than {max_rows} rows")
         if size_bytes > MAX_RESULT_BYTES:
             raise DatabaseError(f"the query gave more than {MAX_RESULT_BYTES} bytes")
     return rows

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from aegis.scoring.base import ScoreContext
 from aegis.suite.model import Case, Expectation
@@ -22,10 +23,11 @@ class Asked:
     """Before the reason: `turn 3: `."""
 
 
-def asked(case: Case, context: ScoreContext) -> Iterator[Asked]:
-    """Every expectation of the case: those of the whole conversation first, then those of turns, in their order."""
-    for expectation in case.expect:
-        yield Asked(expectation, context)
+def asked(case: Case, context: ScoreContext, before: Mapping[int, Any]) -> Iterator[Asked]:
+    """Every expectation of the case: those of the whole conversation first, then those of turns, in their order.
+    `before` is what those of the case remember, by their number."""
+    for number, expectation in enumerate(case.expect):
+        yield Asked(expectation, replace(context, before=before.get(number)))
     for entry, turn in enumerate(case.turns):
         if turn.expect:
             found = _turns_of(context.trace, entry)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from aegis.suite.keys import AGENT_KEYS, LATER_SCORERS
+from aegis.suite.keys import AGENT_KEYS
 from aegis.suite.kinds import BAD
 from aegis.suite.paths import source_problem
 from aegis.suite.problems import Problems
@@ -18,6 +18,11 @@ from aegis.suite.problems import Problems
 CheckExpectation = Callable[[str, Any], Sequence[tuple[tuple[str | int, ...], str]]]
 
 ExpectationFiles = Callable[[str, Any], Sequence[str]]
+
+ExpectationServices = Callable[
+    [str, Any, Sequence[dict[str, Any]]], Sequence[tuple[tuple[str | int, ...], str]]
+]
+"""(scorer, a configuration that is right, the services as read) → what the services lack."""
 
 
 def check_name(data: dict[str, Any], path: Path, found: Problems) -> None:
@@ -56,16 +61,21 @@ def check_expectations(
     *,
     base: Path,
     root: Path,
+    services: ExpectationServices | None = None,
 ) -> None:
-    """Each scorer exists, takes its configuration, and finds the files it needs (relative to `base`)."""
+    """Each scorer exists, takes its configuration, and finds the files it needs (relative to `base`) and the services
+    it asks."""
+    declared = _services(data)
     known: dict[str, str | None] = {}
     for index, case in cases_of(data):
         entries = case.get("expect")
         for number, entry in enumerate(entries if isinstance(entries, list) else ()):
-            if entry is BAD or entry[0] in LATER_SCORERS:
+            if entry is BAD:
                 continue
             scorer, config = entry
             problems = check(scorer, config)
+            if not problems and services is not None and declared is not None:
+                problems = services(scorer, config, declared)
             for inside, message in problems:
                 found.wrong(("cases", index, "expect", number, scorer, *inside), message)
             if problems or files is None:
@@ -75,6 +85,15 @@ def check_expectations(
                     known[source] = source_problem(source, base=base, root=root, folder_ok=False)
                 if (problem := known[source]) is not None:
                     found.wrong(("cases", index, "expect", number, scorer), problem)
+
+
+def _services(data: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The services of the suite; None when one of them could not be read."""
+    sandbox = data.get("sandbox", {})
+    services = sandbox.get("services", []) if isinstance(sandbox, dict) else BAD
+    if not isinstance(services, list) or any(service is BAD for service in services):
+        return None
+    return services
 
 
 def check_sources(found: Problems, *, base: Path, root: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from aegis.suite.checks import CheckExpectation, cases_of
-from aegis.suite.keys import LATER_SCORERS
 from aegis.suite.kinds import BAD, holds_bad
 from aegis.suite.model import SimulatedUser
 from aegis.suite.problems import Path, Problems
@@ -49,7 +48,7 @@ class _Checker:
             if self._as_text and turns > 1:
                 self._found.wrong((*place, "expect"), f"{ONE_BLOCK}, which no turn has to itself: {OTHERS}")
             for number, entry in enumerate(expect):
-                if entry is not BAD and entry[0] not in LATER_SCORERS:
+                if entry is not BAD:
                     self._expectation(entry[0], entry[1], (*place, "expect", number))
         user = turn.get("simulate")
         if isinstance(user, dict):

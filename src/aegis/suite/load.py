@@ -14,6 +14,7 @@ from aegis.suite import stresskeys
 from aegis.suite.checks import (
     CheckExpectation,
     ExpectationFiles,
+    ExpectationServices,
     check_agent_keys,
     check_expectations,
     check_ids,
@@ -61,13 +62,15 @@ def load_suite(
     stress: Sequence[str] | None = None,
     check_user: CheckUser | None = None,
     check_preset: CheckPreset | None = None,
+    expectation_services: ExpectationServices | None = None,
 ) -> Suite:
     """Read, check and complete the suite in a `.yaml` or `.py` file.
 
     `check_expectation(scorer, config)` returns what is wrong with an entry of `expect`, as (path inside the
     configuration, message); without it any scorer's name and configuration are taken.
     `expectation_files(scorer, config)` returns the files, relative to the suite's folder, that an entry
-    without such problems needs: they must exist. `check_agent` returns what is wrong with the agent for its
+    without such problems needs: they must exist. `expectation_services(scorer, config, services)` returns what such an
+    entry misses among the suite's services. `check_agent` returns what is wrong with the agent for its
     protocol. `host_rules` (`aegis.gateway.entries`) decide what a host may be called; without them only the
     shape of hosts is checked, and not whether secrets can be used anywhere. `project` is the one that the
     file belongs to, found from its place by default. `read_faults` (`aegis.faults.plan.reading`) reads the keys
@@ -95,6 +98,7 @@ def load_suite(
         stress,
         check_user,
         check_preset,
+        expectation_services,
     )
     try:
         suite = loader.load()
@@ -139,6 +143,7 @@ class _Loader:
     stress_instead: Sequence[str] | None = None
     check_user: CheckUser | None = None
     check_preset: CheckPreset | None = None
+    expectation_services: ExpectationServices | None = None
 
     def __post_init__(self) -> None:
         self.shown = self._shown(self.path)
@@ -179,7 +184,8 @@ class _Loader:
         check_sources(found, base=base, root=root)
         if self.check_expectation is not None:
             check, files = self.check_expectation, self.expectation_files
-            check_expectations(data, check, files, found, base=base, root=root)
+            services = self.expectation_services
+            check_expectations(data, check, files, found, base=base, root=root, services=services)
         check_conversations(data, found, self.check_expectation, self.check_user)
         reach = check_network(data, found, root=root, rules=self.host_rules)
         self._read_faults(data, found, reach)

@@ -150,7 +150,7 @@ class Cradle:
         if pid == 0:
             ours.close()
             self._sock.close()
-            Spare(theirs, self._place, group, self._null).wait()
+            Spare(theirs, self._place, group, self._null, self._proc).wait()
         theirs.close()
         self._running[pid] = group
         send(self._sock, {"did": "spare", "group": group}, [ours.fileno()])
@@ -209,11 +209,12 @@ def signal_group(pid: int, number: int) -> None:
 class Spare:
     """Runs in the child only."""
 
-    def __init__(self, sock: socket.socket, place: confine.Place, group: int, null: int) -> None:
+    def __init__(self, sock: socket.socket, place: confine.Place, group: int, null: int, proc: int) -> None:
         self._sock = sock
         self._place = place
         self._group = group
         self._null = null
+        self._proc = proc
 
     def wait(self) -> None:
         """Wait for the request and become it. Never returns."""
@@ -252,7 +253,11 @@ class Spare:
                 os._exit(dial.carry(connection))
             if message["op"] != "exec":
                 self._sock.close()
-                os.closerange(3, 256)
+                first = work.PROC
+                if message["op"] == "processes":
+                    os.dup2(self._proc, work.PROC)
+                    first += 1
+                os.closerange(first, 256)
                 os._exit(work.run(message, self._place))
             os.chdir(self._place.path(message["cwd"]))
             environment = {**message["env"], **self._place.extra_env(self._group)}

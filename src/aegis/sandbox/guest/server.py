@@ -257,7 +257,7 @@ class Server:
             self._attach(stream, request["name"])
         elif operation == "hold":
             self._hold(stream, request["stream"], request["name"])
-        elif operation in ("exec", "put", "get", "tree", "dial"):
+        elif operation in ("exec", "put", "get", "tree", "look", "processes", "dial"):
             self._start(stream, request)
         elif operation == "prepare":
             self._prepared[request["name"]] = stream

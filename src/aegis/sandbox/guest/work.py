@@ -16,9 +16,15 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from . import looks
+
 
 class Paths(Protocol):
     def path(self, path: str) -> str: ...
+
+
+PROC = 3
+"""Descriptor of /proc that the operation `processes` is given."""
 
 
 class Refused(Exception):
@@ -43,7 +49,7 @@ CODES = {
 
 
 def run(message: dict[str, Any], place: Paths) -> int:
-    """Do `put`, `get` or `tree`; the exit code."""
+    """Do `put`, `get`, `tree`, `look` or `processes`; the exit code."""
     try:
         if message["op"] == "put":
             put(place.path(message["path"]))
@@ -51,10 +57,16 @@ def run(message: dict[str, Any], place: Paths) -> int:
             get(place.path(message["path"]), int(message["max"]), message["path"])
         elif message["op"] == "tree":
             tree(place.path(message["path"]), int(message["max"]), int(message["files"]), message["path"])
+        elif message["op"] == "look":
+            looks.files(message, place)
+        elif message["op"] == "processes":
+            looks.processes(PROC, int(message["max"]))
         else:
             raise Refused("bad-request", f"unknown operation {message['op']!r}")
     except Refused as error:
         return _fail(error.code, str(error))
+    except looks.TooMuch as error:
+        return _fail("too-large", str(error))
     except OSError as error:
         code = CODES.get(error.errno or 0, "failed")
         return _fail(code, f"{message.get('path', '')}: {error.strerror or error}")
