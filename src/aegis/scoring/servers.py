@@ -114,7 +114,7 @@ def login(database: str, service: str | None, running: Sequence[ServiceSpec]) ->
         spec = services.pick(running, name=service, kind=PRESET)
     except services.NoSuchService as error:
         raise InfrastructureError(str(error)) from None
-    told = spec.exports
+    told = spec.told
     port = told.get("PGPORT", "") or str(spec.port or _PORTS[PRESET])
     if not port.isdecimal():
         raise InfrastructureError(f"the service {spec.name!r} has no port")
