@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e_command import Aegis, read_json
+from e2e_command import DEADLINE_S, Aegis, read_json
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(DEADLINE_S)]
 
 RUN = ("eval", "run", "--suite", "production-v2", "--isolation=none", "--trials", "1", "--json", "out.json")
 KINDS = (
