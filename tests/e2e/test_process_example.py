@@ -28,11 +28,13 @@ TIME = re.compile(r"at \d+\.\d\d s \(exchange \d+\)")
 
 
 def resilience(folder: Path) -> dict[str, Any]:
-    """Case → what the scorer said of its trial."""
+    """Case → what the scorer said of its trial, where the agent came so far that it was scored."""
     trials = read_json(folder / "out.json")["trials"]
     return {
-        trial["case"]: next(score for score in trial["scores"] if score["scorer"] == "resilience")
+        trial["case"]: score
         for trial in trials
+        for score in trial["scores"]
+        if score["scorer"] == "resilience"
     }
 
 

@@ -136,6 +136,11 @@ def seen() -> Seen:
     return Seen(Request("GET", "https", HOST, 443, "/x", (), Whole(b"")), b"", None, 0.0)  # type: ignore[arg-type]
 
 
+def test_an_id_that_is_also_what_records_have_in_common_names_none() -> None:
+    listing = [{"id": "1", "order": "1"}, {"id": "2", "order": "1"}]
+    assert not NearMisses(NearMisses.read({"named": ["1"], "count": 1}))._add(seen(), listing, Room())
+
+
 @settings(max_examples=examples(300), deadline=None)
 @given(RECORDS, st.data())
 def test_no_near_miss_has_the_key_of_a_target(records: list[dict[str, Any]], data: Any) -> None:

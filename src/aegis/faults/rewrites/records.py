@@ -66,15 +66,17 @@ def key_fields(record: Record, named: frozenset[str]) -> tuple[str, ...]:
 
 def targets(records: list[Record], named: frozenset[str]) -> list[tuple[Record, tuple[str, ...]]]:
     """The records that the case names, each with the members by which it does. What several records have in common
-    (the order of all these lines) names none of them."""
+    (the order of all these lines) names none of them, nor does an id that is the same as that."""
     found = []
     for record in records:
-        fields = tuple(
+        naming = key_fields(record, named)
+        own = [
             name
-            for name in key_fields(record, named)
+            for name in naming
             if sum(scalar(other.get(name)) == scalar(record[name]) for other in records) == 1
-        )
-        if fields:
+        ]
+        common = {scalar(record[name]) for name in naming if name not in own}
+        if fields := tuple(name for name in own if scalar(record[name]) not in common):
             found.append((record, fields))
     return found
 
