@@ -10,5 +10,6 @@ pytest.register_assert_rewrite(
     "support.conformance_files",
     "support.conformance_life",
     "support.conformance_network",
+    "support.conformance_services",
     "support.sandbox_bench",
 )

@@ -20,6 +20,7 @@ from support.conformance_exec import (
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
 from support.conformance_life import LifeConformance, TemplateConformance
 from support.conformance_network import NetworkConformance
+from support.conformance_services import ServicesConformance
 from support.host_state import host_state, nothing_left, own_temporary_folder
 from support.sandbox_bench import Bench, open_bench
 
@@ -51,6 +52,10 @@ class TestRun(RunConformance):
 
 
 class TestDial(DialConformance):
+    pass
+
+
+class TestServices(ServicesConformance):
     pass
 
 

@@ -129,6 +129,7 @@ class FakeSandbox:
         self.access = network
         """What it was connected to: a test's program calls its handler as the machine would."""
         self.network = None if network is None else PATHS
+        self.services = spec.services
         self.info = SandboxInfo(
             name, driver.info.driver, 1.5, restored=False, memory_mib=spec.memory_bytes // MIB
         )

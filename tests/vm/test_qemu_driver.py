@@ -18,6 +18,7 @@ from support.conformance_exec import (
 )
 from support.conformance_life import LifeConformance
 from support.conformance_network import NetworkConformance
+from support.conformance_services import ServicesConformance
 from support.host_state import host_state, nothing_left
 from support.sandbox_bench import Bench
 
@@ -41,6 +42,10 @@ class TestRun(RunConformance):
 
 
 class TestDial(DialConformance):
+    pass
+
+
+class TestServices(ServicesConformance):
     pass
 
 

@@ -159,31 +159,16 @@ def find_suites(names: tuple[str, ...]) -> list[Path]:
 
 def load_suites(paths: Iterable[Path]) -> list[Entry]:
     """Each of them, or what is wrong with it."""
-    from aegis.agents import get
-    from aegis.agents.users import lack
-    from aegis.faults.plan.reading import read_faults
-    from aegis.gateway import entries as host_rules
-    from aegis.scoring import registry
-    from aegis.stress.reading import read_stress
-    from aegis.suite import load_suite
+    from aegis._eval.prepare import load
     from aegis.suite.paths import shown_path
+    from aegis.suite.project import project_of
 
     root = _project().root
     entries = []
     for path in paths:
         file = shown_path(path, root)
         try:
-            loaded = load_suite(
-                path,
-                check_expectation=registry.check,
-                check_agent=lambda agent: get(agent.protocol).check(agent),
-                expectation_files=lambda name, config: registry.get(name).files(config),
-                expectation_services=registry.check_services,
-                host_rules=host_rules,
-                read_faults=read_faults,
-                read_stress=read_stress,
-                check_user=lack,
-            )
+            loaded = load(path, project_of(path))
         except SuiteError as error:
             entries.append(Entry(path, file, None, error))
         else:

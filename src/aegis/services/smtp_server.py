@@ -42,7 +42,8 @@ class Keeper:
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         number = next(self.numbers)
-        front = [f"Return-Path: <{envelope.mail_from or ''}>"]
+        sender = (envelope.mail_from or "").removeprefix("<").removesuffix(">")
+        front = [f"Return-Path: <{sender}>"]
         front += [f"Delivered-To: {address}" for address in envelope.rcpt_tos]
         content = "\r\n".join(front).encode("utf-8", "replace") + b"\r\n" + envelope.original_content
         path = FOLDER / f"{number:06}.eml"
