@@ -123,7 +123,7 @@ def listed(use: Callable[[Sandbox], Awaitable[None]], **options: Any) -> Process
 async def until(sandbox: Sandbox, right: Callable[[Processes], bool]) -> None:
     """A program becomes another one some time after it was started."""
     async with asyncio.timeout(PATIENCE_S):
-        while not right(await sandbox.processes()):
+        while not right(await sandbox.processes()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 
 
@@ -136,7 +136,8 @@ def test_the_sandbox_of_nobody_shows_nothing_of_its_own() -> None:
 
 
 def test_programs_their_children_and_daemons_are_listed() -> None:
-    daemon = f"import os\nif not os.fork():\n os.setsid()\n if not os.fork():\n  {SLEEP}\n os._exit(0)\nos.wait(); {SLEEP}"
+    leave = f"import os\nif not os.fork():\n os.setsid()\n if not os.fork():\n  {SLEEP}\n os._exit(0)\n"
+    daemon = f"{leave}os.wait(); {SLEEP}"
 
     async def use(sandbox: Sandbox) -> None:
         await sandbox.exec((sys.executable, "-c", SLEEP, "first argument", ""))

@@ -22,7 +22,8 @@ from support.scoring import context, service
 
 SCHEMA = """
 create table refunds(id int primary key, amount numeric(10, 2), note text, paid boolean, at timestamptz, raw bytea);
-insert into refunds values (1, 42, 'late', true, '2026-02-28 23:30:00+02', '\\x00ff'), (2, 0.10, null, false, null, null);
+insert into refunds values (1, 42, 'late', true, '2026-02-28 23:30:00+02', '\\x00ff');
+insert into refunds values (2, 0.10, null, false, null, null);
 create schema audit; create table audit.log(line jsonb); insert into audit.log values ('{"a": 1}');
 """
 
