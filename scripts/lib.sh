@@ -13,7 +13,7 @@ packages=(
 )
 
 # Real clients and a real database, which the tests speak to through the gateway; tests without theirs are skipped.
-test_packages=(curl nodejs postgresql)
+test_packages=(curl mariadb-server-core nodejs postgresql)
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 

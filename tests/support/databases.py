@@ -1,4 +1,4 @@
-"""A real PostgreSQL on a temporary port."""
+"""A real PostgreSQL, and a real MariaDB, on temporary ports."""
 
 from __future__ import annotations
 
@@ -63,4 +63,59 @@ def postgres_server(programs: tuple[str, str], folder: Path, net: World) -> Iter
     finally:
         server.terminate()
         server.wait(30)
+        subprocess.run(["rm", "-rf", str(data)], check=False)
+
+
+def mariadb_programs() -> tuple[str, Path] | None:
+    """Path of the server, and of the folder with what a new database is made from; None where it is not installed."""
+    server = shutil.which("mariadbd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/libexec")
+    if server is None:
+        return None
+    shared = Path(server).resolve().parents[1] / "share"
+    found = [
+        path for path in (shared / "mysql", shared / "mariadb") if (path / "mysql_system_tables.sql").exists()
+    ]
+    return (server, found[0]) if found else None
+
+
+@contextlib.contextmanager
+def mariadb_server(programs: tuple[str, Path], folder: Path, net: World) -> Iterator[int]:
+    """Its port, once it accepts connections; user `app` may do everything with the password `pw`."""
+    server, shared = programs
+    port = net.free_port()
+    user, uid, gid = _as_user()
+    data = Path("/tmp") / f"my-{os.getpid()}-{port}"
+    data.mkdir(mode=0o700)
+    os.chown(data, uid, gid)
+    common = [
+        server,
+        "--no-defaults",
+        f"--datadir={data}",
+        f"--lc-messages-dir={shared}",
+        "--innodb-log-file-size=4M",
+    ]
+    scripts = [shared / name for name in ("mysql_system_tables.sql", "mysql_system_tables_data.sql")]
+    setup = "create database mysql;\nuse mysql;\n" + "".join(path.read_text() for path in scripts)
+    subprocess.run(
+        [*common, "--bootstrap", "--skip-networking", f"--plugin-dir={data}"],
+        input=setup.encode(), check=True, capture_output=True, cwd="/tmp", **user,  # type: ignore[call-overload]
+    )  # fmt: skip
+    first = data / "first.sql"
+    first.write_text(
+        "create user app@'%' identified by 'pw';\ngrant all on *.* to app@'%' with grant option;\n"
+    )
+    os.chown(first, uid, gid)
+    log = folder / "mariadb.log"
+    listen = [f"--port={port}", "--bind-address=127.0.0.1", f"--socket={data}/s", f"--pid-file={data}/pid"]
+    with log.open("wb") as out:
+        running = subprocess.Popen(
+            [*_with_us(), *common, *listen, "--skip-name-resolve", f"--init-file={first}", f"--plugin-dir={data}"],
+            stdout=out, stderr=out, cwd="/tmp", **user,  # type: ignore[call-overload]
+        )  # fmt: skip
+    try:
+        net.wait_for_port(port)
+        yield port
+    finally:
+        running.terminate()
+        running.wait(60)
         subprocess.run(["rm", "-rf", str(data)], check=False)

@@ -225,7 +225,8 @@ def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
     if not missed:
         return "passed", ""
     more = f" (and {len(missed) - 1} more)" if len(missed) > 1 else ""
-    return "failed", f"{missed[0].scorer}: {missed[0].reason}{more}"
+    reason = missed[0].reason.partition("\n")[0]  # what follows the first line is a diff
+    return "failed", f"{missed[0].scorer}: {reason}{more}"
 
 
 async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox, env: Mapping[str, str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import Any
 
@@ -26,8 +27,8 @@ def read(sock: socket.socket, login: Login, query: str, max_rows: int, timeout_s
             password=login.password,
             database=login.database,
             charset="utf8mb4",
-            read_timeout=int(timeout_s),
-            write_timeout=int(timeout_s),
+            read_timeout=math.ceil(timeout_s),
+            write_timeout=math.ceil(timeout_s),
             autocommit=True,
             local_infile=False,  # a server may ask any client for a file of its host
             conv=_READERS,

@@ -73,7 +73,7 @@ class UnchangedScorer:
             return passed(self.name, f"unchanged: {_subject(config, len(before['files']))}")
         told = ", ".join(plain(name, 80) for name in names[:3])
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        first = f"{told}{more} changed since the agent started:"
+        first = f"{told}{more} changed since the agent started"
         return failed(self.name, "\n".join((first, *differ.bounded(lines))))
 
 
