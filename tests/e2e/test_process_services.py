@@ -47,6 +47,7 @@ sandbox:
   files: {{agent.py: /workspace/agent.py, notes.py: /workspace/notes.py}}
   services:
     - {{name: notes, command: "{command}", port: 8090{more}}}
+network: {{allow: [notes.example]}}
 trials: 2
 cases:
   - {{id: note, input: milk, expect: [{{answer: {{contains: 1 notes}}}}]}}
