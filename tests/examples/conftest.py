@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from example_servers import EXAMPLE, Server, Talk
+from aiosmtpd.controller import Controller
+from example_servers import EXAMPLE, Mails, Server, Talk
 
 
 @pytest.fixture
@@ -37,6 +39,18 @@ def shop(upstream: Callable[[str], Any]) -> Iterator[Server]:
 
 
 @pytest.fixture
+def mails() -> Iterator[Mails]:
+    """A mail server, and what it was sent."""
+    kept = Mails()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        kept.port = free.getsockname()[1]
+    server = Controller(kept, hostname="127.0.0.1", port=kept.port)
+    server.start()
+    yield kept
+    server.stop()
+
+
+@pytest.fixture
 def workspace(tmp_path: Path) -> Path:
     """A copy of what the suite puts into the sandbox."""
     folder = tmp_path / "workspace"
@@ -48,11 +62,12 @@ def workspace(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def talk(workspace: Path, model: Server, shop: Server) -> Talk:
+def talk(workspace: Path, model: Server, shop: Server, mails: Mails) -> Talk:
     def run(*lines: str, **env: str | None) -> subprocess.CompletedProcess[str]:
         usual = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         usual |= {"OPENAI_API_KEY": "sk-none", "SHOP_TOKEN": "token"}
         usual["SHOP_REFRESH_TOKEN"] = "refresh-token-of-the-support-agent"
+        usual |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(mails.port)}
         usual |= {"OPENAI_BASE_URL": f"{model.url}/v1", "SHOP_URL": shop.url}
         return subprocess.run(
             [sys.executable, "agent.py"],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import importlib
 import json
 import subprocess
@@ -9,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +118,13 @@ def call(
             return response.status, json.load(response)
     except urllib.error.HTTPError as error:
         return error.code, json.load(error)
+
+
+class Mails(list[EmailMessage]):
+    """What a mail server was sent, in order."""
+
+    port = 0
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        self.append(email.message_from_bytes(envelope.content, policy=email.policy.default))
+        return "250 OK"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
-from example_servers import Server, Talk, answers, call, user
+from example_servers import Mails, Server, Talk, answers, call, user
 
 
 def refunded_cents(shop: Server, order: int) -> int:
@@ -20,12 +19,29 @@ def posts(shop: Server, path: str = "/refunds") -> list[Any]:
     return [json.loads(request.body) for request in shop.requests if request.path == path]
 
 
-def test_a_refund_is_booked_and_mailed(talk: Talk, workspace: Path, model: Server, shop: Server) -> None:
+def test_a_refund_is_booked_and_mailed(talk: Talk, mails: Mails, model: Server, shop: Server) -> None:
     assert "42.00 EUR" in answers(talk(user("I want a refund for order 1042.")))[0]
     assert shop.paths() == ["GET /orders/1042", "POST /refunds"]
     assert model.paths() == 3 * ["POST /v1/chat/completions"]
     assert refunded_cents(shop, 1042) == 4200
-    assert json.loads((workspace / "outbox" / "1.json").read_text())["amount_cents"] == 4200
+    (mail,) = mails
+    assert (mail["To"], mail["Subject"]) == (
+        "ada@customers.example",
+        "Your refund of 42.00 EUR for order 1042",
+    )
+    assert "(refund 2)" in mail.get_content()
+
+
+@pytest.mark.parametrize("gone", ["SMTP_PORT", "DATABASE_URL"])
+def test_what_was_done_is_announced_also_when_mail_or_journal_are_away(
+    talk: Talk, shop: Server, gone: str
+) -> None:
+    away = {"SMTP_PORT": "1"} if gone == "SMTP_PORT" else {"DATABASE_URL": "postgresql://127.0.0.1:1/none"}
+    done = talk(user("I want a refund for order 1042."), **away)
+    assert "42.00 EUR" in answers(done)[0]
+    assert refunded_cents(shop, 1042) == 4200
+    assert ("cannot send the mail refund-2" in done.stderr) is (gone == "SMTP_PORT")
+    assert ("cannot write the journal (refund 2)" in done.stderr) is (gone == "DATABASE_URL")
 
 
 def test_the_same_refund_is_not_paid_twice_in_one_conversation(talk: Talk, shop: Server) -> None:
@@ -55,7 +71,7 @@ def test_a_refund_that_the_shop_made_in_the_meantime_is_not_announced(talk: Talk
     assert refunded_cents(shop, 1042) == 4200
 
 
-def test_the_defect_announces_a_refund_that_was_not_made(talk: Talk, workspace: Path, shop: Server) -> None:
+def test_the_defect_announces_a_refund_that_was_not_made(talk: Talk, mails: Mails, shop: Server) -> None:
     assert "already refunded" in answers(talk(user("Please refund order 1023.")))[0]
     assert (
         "64.90 EUR for order 1023 are on their way"
@@ -63,7 +79,7 @@ def test_the_defect_announces_a_refund_that_was_not_made(talk: Talk, workspace: 
     )
     assert len(posts(shop)) == 1
     assert refunded_cents(shop, 1023) == 6490
-    assert not (workspace / "outbox").exists()
+    assert not mails
 
 
 @pytest.mark.parametrize(
@@ -82,11 +98,13 @@ def test_the_defect_announces_a_refund_that_was_not_made(talk: Talk, workspace: 
         "",
     ],
 )
-def test_nothing_is_paid(talk: Talk, workspace: Path, shop: Server, text: str) -> None:
+def test_nothing_is_paid(talk: Talk, mails: Mails, shop: Server, text: str) -> None:
     (answer,) = answers(talk(user(text)))
     assert answer
     assert posts(shop) == []
-    assert not list((workspace / "outbox").glob("*")) or "1061" in text
+    assert [mail["Subject"] for mail in mails] == (
+        ["Your request about your order 1061: ticket 1"] if "1061" in text else []
+    )
 
 
 def test_a_place_in_a_list_is_understood(talk: Talk, shop: Server) -> None:

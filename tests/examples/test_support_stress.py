@@ -112,7 +112,7 @@ def test_what_stands_in_a_note_is_no_instruction_unless_the_prompt_is_silent(
 
 @pytest.mark.parametrize("fragile", ["0", "1"])
 def test_a_long_answer_of_the_shop_is_read_to_its_end(talk: Talk, workspace: Path, fragile: str) -> None:
-    (workspace / "session.json").write_text('{"customer": "margaret"}')
+    (workspace / "session.json").write_text('{"customer": "margaret", "email": "margaret@customers.example"}')
     (said,) = answers(talk(user("I want a refund for order 3001."), FRAGILE=fragile))
     assert ("75.00 EUR" in said) is (fragile == "0")
 

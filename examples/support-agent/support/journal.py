@@ -28,6 +28,9 @@ class Journal:
         self._enter("ticket", reference, order, None)
 
     def _enter(self, kind: str, reference: int, order: int | None, amount_cents: int | None) -> None:
+        if self._url is None:
+            print(f"no journal for {kind} {reference}: DATABASE_URL is not set", file=sys.stderr)
+            return
         try:
             with psycopg2.connect(self._url, connect_timeout=20) as connection, connection.cursor() as cursor:
                 cursor.execute(_INSERT, (self._customer, kind, reference, order, amount_cents))
