@@ -122,7 +122,7 @@ def test_a_message_in_html_with_an_attachment_and_coded_headers() -> None:
         ({"to": "ann@", "subject": "invoice"}, 'its subject does not contain "invoice": "Your refund"'),
         ({"subject": "refund", "count": 0}, "expected 0 messages"),
         ({"count": 2}, "expected 2 messages of any kind, found 1: 000001.eml"),
-        ({"attachment": "a.pdf"}, 'its attachments does not contain "a.pdf": []'),
+        ({"attachment": "a.pdf"}, 'none of its attachments does contain "a.pdf": []'),
         ({"body": {"matches": "^43"}}, "its body does not"),
     ],
 )

@@ -15,6 +15,7 @@ from aegis.engine.lastlook import LastLook
 from aegis.errors import GuestOperationError, GuestProtocolError, InfrastructureError
 from aegis.sandbox import looks
 from aegis.sandbox.base import Processes, ProcessInfo, Sandbox
+from aegis.scoring import processes as scorer
 from aegis.scoring import registry
 from aegis.suite.model import Agent
 from support.process_sandbox import PATIENCE_S, in_sandbox
@@ -89,7 +90,8 @@ def test_without_a_list_nobody_knows() -> None:
     assert (score.passed, "no room" in score.reason) == (False, True)
 
 
-def test_a_pattern_that_backtracks_is_stopped() -> None:
+def test_a_pattern_that_backtracks_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer, "JUDGING_S", 0.5)
     _, reason = judged({"none": {"matches": "(a|a)*$"}}, found("a" * 60 + "!"))
     assert "took longer" in reason
 

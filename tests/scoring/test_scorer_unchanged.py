@@ -124,6 +124,38 @@ def test_the_reason_is_bounded() -> None:
     assert "more lines" in score.reason
 
 
+LOOPS = "mkdir w; cd w; i=0; while [ $i -lt 40 ]; do ln -s . l$i; i=$((i+1)); done"
+
+
+@pytest.mark.parametrize("paths", ["**/*.json", "*/*/*/*/*", "**/x/**/y", "w", "**"])
+def test_links_that_lead_in_circles_are_not_followed(paths: str) -> None:
+    score = judged(paths, shell(LOOPS))
+    assert score.passed is (paths not in ("w", "**")), score.reason
+    assert ("/workspace/w/l0" in score.reason) is not score.passed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("a/*", ["a/.h", "a/b", "a/b/c.txt", "a/l", "a/x.txt"]),
+        ("a/**/*.txt", ["a/b/c.txt", "a/x.txt"]),
+        ("a/?.txt", ["a/x.txt"]),
+        ("[ab]/b", ["a/b", "a/b/c.txt"]),
+        ("a/l/c.txt", ["a/l/c.txt"]),
+        ("a/l/*", ["a/l/c.txt"]),
+        ("a/*/*.txt", ["a/b/c.txt"]),
+        ("**/b", ["a/b", "a/b/c.txt"]),
+        ("nothing/*", []),
+    ],
+)
+def test_patterns(pattern: str, found: list[str]) -> None:
+    async def use(sandbox: Sandbox) -> list[str]:
+        await shell("mkdir -p a/b; touch a/x.txt a/.h a/b/c.txt; ln -s b a/l")(sandbox)
+        return [entry.path.removeprefix("/workspace/") for entry in await sandbox.look((pattern,))]
+
+    assert in_sandbox(use) == found
+
+
 def test_too_many_files_afterwards_is_the_agents_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     script = "i=0; while [ $i -lt 60 ]; do echo $i > notes/$i; i=$((i+1)); done"
 

@@ -204,10 +204,11 @@ def test_what_is_wrong_with_a_turn(root: Path, turn: str, expected: str) -> None
     assert any(item.startswith(f"evals/s.yaml:6: {where} of case 'a': {message}") for item in found), found
 
 
-def test_unknown_and_later_names(root: Path) -> None:
+def test_unknown_names_and_scorers_of_the_whole_case(root: Path) -> None:
     later = one("{user: x, expect: [{mail: {}}]}", f"{{simulate: {{{MODEL}, goal: x, turn: 2}}}}")
     assert problems(root, later, check_expectation=registry.check) == [
-        "evals/s.yaml:6: not yet supported: scorer 'mail' in conversation[0].expect[0] of case 'a'",
+        "evals/s.yaml:6: conversation[0].expect[0].mail of case 'a': cannot judge one turn (these can: answer, "
+        "tool_calls, request, judge): move it to the case's expect",
         "evals/s.yaml:7: unknown key 'turn' in conversation[1].simulate of case 'a' (did you mean 'turns'?)",
     ]
 

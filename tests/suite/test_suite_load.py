@@ -204,12 +204,6 @@ def test_keys_of_later_versions_are_refused_as_such(
     assert problems(root, HEAD + case + extra) == [f"evals/s.yaml:{expected}"]
 
 
-@pytest.mark.parametrize("scorer", ["mail", "http", "processes", "unchanged"])
-def test_scorers_of_later_versions_are_refused_as_such(root: Path, scorer: str) -> None:
-    found = problems(root, f"{HEAD}cases:\n  - {{id: a, input: hi, expect: [{{{scorer}: {{}}}}]}}\n")
-    assert found == [f"evals/s.yaml:4: not yet supported: scorer {scorer!r} in expect[0] of case 'a'"]
-
-
 @pytest.mark.parametrize(
     ("agent", "expected"),
     [

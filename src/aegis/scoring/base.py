@@ -39,7 +39,8 @@ class Score:
     value: float
     """0–1; 1.0 or 0.0 for scorers that only pass or fail."""
     reason: str
-    """One line a person understands without the suite at hand: what was expected, what was found."""
+    """One line a person understands without the suite at hand: what was expected, what was found. Lines after it are a
+    diff."""
     cost: Mapping[str, Any] | None = None
     """What judging itself took, where a model judged (`model`, `input_tokens`, `output_tokens`, `usd`, `cached`): never
     a part of the agent's own usage. None for every other scorer."""

@@ -107,7 +107,9 @@ def _lack(config: Mapping[str, Any], mail: Mail, deadline: Deadline) -> tuple[in
         if any(matcher.fits(config[key], text, deadline) for text in _texts(mail, key)):
             held += 1
         elif not first:
-            first = f"its {_NOUNS[key]} does not {matcher.describe(config[key])}"
+            several = "none of " if key in ("to", "attachment") else ""
+            does = "does" if several else "does not"
+            first = f"{several}its {_NOUNS[key]} {does} {matcher.describe(config[key])}"
             if key in ("subject", "body"):
                 first += f": {shown(getattr(mail, key), 200)}"
             elif key == "attachment":

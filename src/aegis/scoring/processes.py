@@ -15,6 +15,8 @@ from aegis.scoring.words import failed, passed, plain, shown
 
 _KEYS = ("running", "none", "count")
 _SHOWN = 3
+JUDGING_S = 10.0
+"""Time for all command lines together."""
 
 
 class ProcessesScorer:
@@ -36,11 +38,11 @@ class ProcessesScorer:
             raise InfrastructureError("what ran in the sandbox when the agent had ended is not known")
         if isinstance(found, GuestOperationError):
             return failed(self.name, f"the processes cannot be listed: {plain(str(found))}")
-        deadline = Deadline()
+        deadline = Deadline(JUDGING_S)
         try:
             lack = _running(config, found, deadline) or _none(config, found, deadline)
-        except TooSlowError as error:
-            return failed(self.name, str(error))
+        except TooSlowError:
+            return failed(self.name, f"judging the command lines took longer than {JUDGING_S:g} s")
         return failed(self.name, lack) if lack else passed(self.name, f"as expected: {_told(found.items)}")
 
 

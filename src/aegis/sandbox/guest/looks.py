@@ -7,7 +7,7 @@ program of the image.
 from __future__ import annotations
 
 import base64
-import glob
+import fnmatch
 import hashlib
 import json
 import os
@@ -16,6 +16,9 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 READ_SIZE = 1 << 20
+MAX_NAMES = 500_000
+"""That patterns are compared with, and that lie below what they name."""
+_MAGIC = frozenset("*?[")
 MAX_COMMAND = 32 * 1024
 """Bytes of a command line that are told."""
 _STATE, _PARENT, _STACK = 0, 1, 25
@@ -34,14 +37,13 @@ def files(message: dict[str, Any], place: Paths) -> None:
     """A line for each file, folder and link that a pattern names or that lies below one; each once, in the order of
     their paths. Raises TooMuch."""
     base = place.path("/").rstrip("/")
-    found = {
-        path
-        for pattern in message["patterns"]
-        for path in _found(place.path(pattern), base, message["entries"])
-    }
-    if len(found) > message["entries"]:
-        raise TooMuch(f"more than {message['entries']} files and folders")
     left = Left(message["bytes"], message["keep_all"])
+    found: set[str] = set()
+    for pattern in message["patterns"]:
+        for path in _found(place.path(pattern), base, left):
+            found.add(path)
+            if len(found) > message["entries"]:
+                raise TooMuch(f"more than {message['entries']} files and folders")
     for path in sorted(found):
         entry = _entry(path, message["keep"], left)
         if entry is not None:
@@ -49,25 +51,63 @@ def files(message: dict[str, Any], place: Paths) -> None:
 
 
 class Left:
+    """What may still be read, kept, and looked at."""
+
     def __init__(self, read: int, kept: int) -> None:
         self.read = read
         self.kept = kept
+        self.names = MAX_NAMES
+
+    def spend(self, names: int) -> None:
+        self.names -= names
+        if self.names < 0:
+            raise TooMuch(f"more than {MAX_NAMES} names to look through")
 
 
-def _found(pattern: str, base: str, most: int) -> Iterator[str]:
+def _found(pattern: str, base: str, left: Left) -> Iterator[str]:
+    """The paths that a pattern names, and all below those that are folders."""
     # The folder that stands for the root on a plain host is no part of the pattern.
-    inner = glob.iglob(glob.escape(base) + pattern[len(base) :], recursive=True, include_hidden=True)
-    paths = [os.path.normpath(path) for path in inner] if glob.has_magic(pattern[len(base) :]) else [pattern]
-    for path in paths:
-        if not os.path.lexists(path):
-            continue
-        yield path
-        if os.path.isdir(path) and not os.path.islink(path):
-            for folder, names, others in os.walk(path):
-                yield from (os.path.join(folder, name) for name in (*names, *others))
-                most -= len(names) + len(others)
-                if most < 0:
-                    raise TooMuch("more files and folders than allowed")
+    for path in _named(base, pattern[len(base) :].strip("/"), left):
+        if os.path.lexists(path):
+            yield path
+            if os.path.isdir(path) and not os.path.islink(path):
+                for folder, names, others in os.walk(path):
+                    left.spend(len(names) + len(others))
+                    yield from (os.path.join(folder, name) for name in (*names, *others))
+
+
+def _named(base: str, pattern: str, left: Left) -> list[str]:
+    """Name by name, and never through a link that a wildcard met: links make endlessly many paths of a few files."""
+    paths = [base or "/"]
+    parts = pattern.split("/") if pattern else []
+    for number, name in enumerate(parts, 1):
+        if name == "**":
+            paths = [inner for path in paths for inner in (path, *_folders(path, left))]
+        elif _MAGIC.isdisjoint(name):
+            paths = [os.path.join(path, name) for path in paths]
+        else:
+            met = ((path, found) for path in paths for found in _names(path, left))
+            paths = [os.path.join(path, found) for path, found in met if fnmatch.fnmatchcase(found, name)]
+            if number < len(parts):
+                paths = [path for path in paths if not os.path.islink(path)]
+    return paths
+
+
+def _names(folder: str, left: Left) -> list[str]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    left.spend(len(names))
+    return names
+
+
+def _folders(path: str, left: Left) -> Iterator[str]:
+    for folder, names, others in os.walk(path):
+        left.spend(len(names) + len(others))
+        for name in names:
+            if not os.path.islink(os.path.join(folder, name)):
+                yield os.path.join(folder, name)
 
 
 def _entry(path: str, keep: int, left: Left) -> dict[str, Any] | None:
