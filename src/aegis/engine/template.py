@@ -58,6 +58,7 @@ def make_recipe(
         setup_timeout_s=config.setup_timeout,
         env=dict(config.env),
         prepared=prepared,
+        made_for={"suite": suite.suite, "project": str(root)},
     )
 
 

@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING, Any
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
-from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
+from aegis.engine import clocks
+from aegis.engine.collecting import collect
+from aegis.engine.kept import Collected
+from aegis.engine.ports import BlobSource, BlobStore, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
 from aegis.faults.plan.match import describe as describe_match
@@ -45,7 +48,7 @@ class TrialTools:
 
     driver: Driver
     template: Template
-    blobs: BlobSource
+    blobs: BlobStore
     agent_driver: Callable[[str], AgentDriver]
     """Protocol → driver."""
     scorer: Callable[[str], Scorer]
@@ -79,6 +82,7 @@ class _Progress:
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
     simulator: Mapping[str, Any] | None = None
+    collected: Collected | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -89,7 +93,10 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     """
     try:
         network = await tools.network.open(
-            spec.planned, suite=spec.suite, faults=(*spec.case.faults, *spec.case.rewrites)
+            spec.planned,
+            suite=spec.suite,
+            faults=(*spec.case.faults, *spec.case.rewrites),
+            shown_s=None if spec.case.world.clock is None else spec.case.world.clock.at,
         )
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
@@ -137,6 +144,8 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
         rewritten=_rewritten(spec.case, progress.trace),
+        clock=spec.case.world.clock,
+        collected=progress.collected,
     )
     return Attempt(result)
 
@@ -168,9 +177,10 @@ def make_result(spec: TrialSpec, outcome: Outcome, reason: str, **fields: Any) -
 async def _inside(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
-    env = network.environment(sandbox.network)
+    env = {**network.environment(sandbox.network), **clocks.environment(spec.case.world.clock)}
     await _set_up_world(spec, tools.blobs, sandbox, env)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
+    progress.collected = await collect(sandbox, spec.case.collect, tools.blobs)
     if agent.user_fault is not None:
         return "error", agent.user_fault
     if agent.timed_out:
@@ -215,12 +225,15 @@ def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
 
 
 async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox, env: Mapping[str, str]) -> None:
+    clock = spec.case.world.clock
     try:
+        await clocks.show(sandbox, clock)
         if spec.world is not None:
             async with asyncio.timeout(PUT_TIMEOUT_S):
                 await sandbox.put_tar(blobs.get(spec.world), dest="/")
         for step in spec.case.world.run:
             await _run_step(sandbox, step, env)
+        await clocks.show_again(sandbox, clock)
     except TimeoutError:
         raise _Ended(
             "error", f"world set-up failed: its files were not written within {PUT_TIMEOUT_S:g} s"

@@ -16,6 +16,8 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, Protocol
 
+from . import gather
+
 
 class Paths(Protocol):
     def path(self, path: str) -> str: ...
@@ -43,7 +45,7 @@ CODES = {
 
 
 def run(message: dict[str, Any], place: Paths) -> int:
-    """Do `put`, `get` or `tree`; the exit code."""
+    """Do `put`, `get`, `tree` or `gather`; the exit code."""
     try:
         if message["op"] == "put":
             put(place.path(message["path"]))
@@ -51,6 +53,8 @@ def run(message: dict[str, Any], place: Paths) -> int:
             get(place.path(message["path"]), int(message["max"]), message["path"])
         elif message["op"] == "tree":
             tree(place.path(message["path"]), int(message["max"]), int(message["files"]), message["path"])
+        elif message["op"] == "gather":
+            gather.gather(message["patterns"], int(message["max"]), int(message["files"]), place.path, _add)
         else:
             raise Refused("bad-request", f"unknown operation {message['op']!r}")
     except Refused as error:
