@@ -18,6 +18,7 @@ from support.conformance_exec import (
     TerminalConformance,
 )
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
+from support.conformance_gather import GatherConformance
 from support.conformance_life import LifeConformance, TemplateConformance
 from support.conformance_network import NetworkConformance
 from support.host_state import host_state, nothing_left, own_temporary_folder
@@ -55,6 +56,10 @@ class TestDial(DialConformance):
 
 
 class TestPut(PutConformance):
+    pass
+
+
+class TestGather(GatherConformance):
     pass
 
 

@@ -18,6 +18,8 @@ MAX_SEEN = 50_000
 """Names looked at for all patterns together: a workload may have made any number."""
 MAX_TOLD, MAX_TOLD_CHARS = 40, 200
 
+Parts = tuple[str, ...]
+_ALL: Parts = ("**",)
 Add = Callable[[tarfile.TarFile, str, int, int], int]
 
 
@@ -41,7 +43,7 @@ class Search:
         except OSError:
             mode = 0
         if stat.S_ISDIR(mode):
-            self._walk(place, real, parts[fixed:] or ("**",))
+            self._walk(place, real, frozenset({parts[fixed:] or _ALL}))
             if len(self.found) == before and not self._known(parts):
                 self.left.append((pattern, "nothing is there"))
         elif fixed == len(parts) and stat.S_ISREG(mode):
@@ -55,18 +57,19 @@ class Search:
         pattern = "/" + "/".join(parts)
         return any(globs.covers(pattern, path) for path in self.found)
 
-    def _walk(self, place: str, real: str, parts: tuple[str, ...]) -> None:
-        stack = [(place.rstrip("/"), real, parts)]
+    def _walk(self, place: str, real: str, patterns: frozenset[Parts]) -> None:
+        """Each folder is read once, whatever number of ways in which a pattern may go on in it."""
+        stack = [(place.rstrip("/"), real, patterns)]
         while stack:
-            place, real, parts = stack.pop()
+            place, real, patterns = stack.pop()
             for entry in self._entries(place, real):
                 inner = f"{place}/{entry.name}"
-                folder = entry.is_dir(follow_symlinks=False)
-                for rest in _after(parts, entry.name):
-                    if folder:
-                        stack.append((inner, entry.path, rest or ("**",)))
-                    elif not rest and entry.is_file(follow_symlinks=False):
-                        self.found.setdefault(inner, (entry.path, False))
+                rests = frozenset(rest for parts in patterns for rest in _after(parts, entry.name))
+                if entry.is_dir(follow_symlinks=False):
+                    if rests:
+                        stack.append((inner, entry.path, frozenset({_ALL}) if () in rests else rests))
+                elif () in rests and entry.is_file(follow_symlinks=False):
+                    self.found.setdefault(inner, (entry.path, False))
 
     def _entries(self, place: str, real: str) -> Iterator[os.DirEntry[str]]:
         try:
@@ -82,10 +85,10 @@ class Search:
             self.left.append((place, error.strerror or "cannot be read"))
 
 
-def _after(parts: tuple[str, ...], name: str) -> set[tuple[str, ...]]:
+def _after(parts: Parts, name: str) -> set[Parts]:
     """What is left of a pattern behind this name, in each way in which it may match."""
     if parts[0] != "**":
-        return {parts[1:]} if globs.name_pattern(parts[0]).fullmatch(name) else set()
+        return {parts[1:]} if globs.fits(parts[0], name) else set()
     if len(parts) == 1:
         return {()}
     return {parts} | _after(parts[1:], name)

@@ -3,9 +3,6 @@ special, and names that begin with a dot are names like any other."""
 
 from __future__ import annotations
 
-import functools
-import re
-
 
 def parts_of(pattern: str) -> tuple[str, ...]:
     """The names of a pattern. `**` twice in a row is `**`."""
@@ -20,11 +17,26 @@ def is_wild(part: str) -> bool:
     return "*" in part or "?" in part
 
 
-@functools.cache
-def name_pattern(part: str) -> re.Pattern[str]:
-    """What a name must match fully."""
-    text = "".join(".*" if c == "*" else "." if c == "?" else re.escape(c) for c in re.sub(r"\*+", "*", part))
-    return re.compile(text, re.DOTALL)
+def fits(part: str, name: str) -> bool:
+    """Whether a part without `/` matches all of a name. Takes time in proportion to both lengths at most: names
+    are chosen by the workload, and a regular expression could be made to try for ever."""
+    at = after = begun = 0
+    star = (
+        -1
+    )  # the last one that was met; what follows it was last tried at `begun`, and only that is tried again
+    while at < len(name):
+        if after < len(part) and part[after] == "*":
+            star, begun = after, at
+            after += 1
+        elif after < len(part) and part[after] in ("?", name[at]):
+            at += 1
+            after += 1
+        elif star >= 0:
+            begun += 1
+            at, after = begun, star + 1
+        else:
+            return False
+    return part[after:].strip("*") == ""
 
 
 def covers(pattern: str, path: str) -> bool:
@@ -37,7 +49,7 @@ def covers(pattern: str, path: str) -> bool:
         reached = _skipping(parts, reached)
         if len(parts) in reached:
             return True
-        following = {at + 1 for at in reached if name_pattern(parts[at]).fullmatch(name)}
+        following = {at + 1 for at in reached if fits(parts[at], name)}
         reached = following | {at for at in reached if parts[at] == "**"}
         if not reached:
             return False
