@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from aegis._eval import prepare
 from aegis._eval.prepare import Prepared, Source
 from aegis._eval.request import RunRequest
-from aegis.engine.clocks import refuse_without_machines
 from aegis.engine.plan import shuffled
 from aegis.engine.spec import PlannedTrial
 from aegis.stress import generate
@@ -43,7 +42,6 @@ def plan(request: RunRequest) -> Plan:
     source = prepare.find(request)
     failed = prepare.failed_before(request, source)
     planned, seed = prepare.choose(request, source.suite, failed)
-    refuse_without_machines(source.suite, planned, request.isolation)
     measured = _Measure()
     prepared = prepare.read_files(source, measured, request.timeout_s)
     size = measured.sizes.get(prepared.recipe.files or "", 0)

@@ -312,7 +312,8 @@ class _Loader:
         for index, case in enumerate(data["cases"]):
             file, line = self._locate(("cases", index))
             fields = {key: value for key, value in case.items() if key not in ("input", "conversation")}
-            fields["world"] = merged(shared, self._world(case.get("world", {})))
+            # Most cases of a bulk suite have none: one value serves them all.
+            fields["world"] = merged(shared, self._world(case["world"])) if case.get("world") else shared
             fields["collect"] = tuple(dict.fromkeys((*collect, *case.get("collect", ()))))
             turns = case.get("conversation") or [{"user": case["input"]}]
             fields["turns"] = [

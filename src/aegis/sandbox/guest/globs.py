@@ -21,9 +21,8 @@ def fits(part: str, name: str) -> bool:
     """Whether a part without `/` matches all of a name. Takes time in proportion to both lengths at most: names
     are chosen by the workload, and a regular expression could be made to try for ever."""
     at = after = begun = 0
-    star = (
-        -1
-    )  # the last one that was met; what follows it was last tried at `begun`, and only that is tried again
+    # The last star that was met: what follows it was last tried at `begun`, and only that is ever tried again.
+    star = -1
     while at < len(name):
         if after < len(part) and part[after] == "*":
             star, begun = after, at
