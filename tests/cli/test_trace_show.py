@@ -145,3 +145,18 @@ def test_variants(project: Folder) -> None:
     ran = project("trace", "show", "latest/refund/1", "--variant", "calm")
     assert ran.code == 2
     assert "no variant 'calm' of trial refund/1; it has: bloated-tools, baseline" in ran.stderr
+
+
+def test_a_clock_is_told(project: Folder) -> None:
+    with Ledger(project.path / ".aegis") as ledger:
+        ledger.create_run(run_record(), [("refund", "baseline", 1)])
+        epoch = ledger.begin_attempt(RUN_ID, "refund", "baseline", 1)
+        row = result(
+            trace=ledger.blobs.put(json.dumps(recorded().to_json()).encode()),
+            clock={"at": "2028-02-29T23:50:00+00:00", "zone": None},
+        )
+        ledger.finish_attempt(
+            RUN_ID, "refund", "baseline", 1, epoch, outcome="passed", result=row, final=True
+        )
+    shown = project("trace", "show", "latest/refund/1").stdout
+    assert "(its clock showed 2028-02-29T23:50:00+00:00, zone of the image)" in shown

@@ -139,11 +139,19 @@ class ScriptedNetwork:
     calls: list[str] = field(default_factory=list)
     """What was called, in order."""
     access: NetworkAccess = field(default_factory=lambda: NetworkAccess(Handler()))
+    shown_s: float | None = None
+    """What the last attempt's machine was to show."""
 
     async def open(
-        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+        self,
+        trial: PlannedTrial,
+        *,
+        suite: str = "",
+        faults: Sequence[FaultRule] = (),
+        shown_s: float | None = None,
     ) -> ScriptedNetwork:
         self.calls.append(f"open {trial}")
+        self.shown_s = shown_s
         if self.open_error is not None:
             raise self.open_error
         return self

@@ -30,7 +30,12 @@ class Noting(ScriptedNetwork):
     rules: list[str] = field(default_factory=list)
 
     async def open(
-        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+        self,
+        trial: PlannedTrial,
+        *,
+        suite: str = "",
+        faults: Sequence[FaultRule] = (),
+        shown_s: float | None = None,
     ) -> ScriptedNetwork:
         self.rules += [rule.id for rule in faults]
         return await super().open(trial, suite=suite, faults=faults)

@@ -145,6 +145,16 @@ def test_a_date_is_never_too_early(net: World) -> None:
     assert email.utils.parsedate_to_datetime(told) >= before + datetime.timedelta(seconds=29)
 
 
+def test_dates_are_those_of_a_machine_on_another_day(net: World) -> None:
+    shown = datetime.datetime(2028, 2, 29, 12, tzinfo=datetime.UTC)
+    for form, header in (("http-date", "Retry-After"), ("provider", "X-RateLimit-Reset")):
+        weather = storm(net, [rule("rate-limit", retry_after="30s", form=form, provider="github")])
+        weather.weather.shift_date(shown.timestamp() - time.time())
+        told = Client(weather).get().headers[header]
+        at = email.utils.parsedate_to_datetime(told).timestamp() if form == "http-date" else float(told)
+        assert 29 <= at - shown.timestamp() < 120
+
+
 def test_openai_is_told_to_the_header(net: World) -> None:
     weather = storm(net, [rule("rate-limit", retry_after="6m", requests=3, window="18m")])
     Clock(weather)

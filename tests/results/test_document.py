@@ -68,6 +68,9 @@ def test_document_of_a_mixed_run() -> None:
         "exchanges": 0,
         "rewritten": None,
         "trace": "a" * 64,
+        "clock": None,
+        "collected": [],
+        "not_collected": [],
         "attempts": 1,
     }  # fmt: skip
     assert document["trials"][3]["sandbox"] is None

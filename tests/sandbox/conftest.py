@@ -8,6 +8,7 @@ pytest.register_assert_rewrite(
     "support.conformance_dial",
     "support.conformance_exec",
     "support.conformance_files",
+    "support.conformance_gather",
     "support.conformance_life",
     "support.conformance_network",
     "support.conformance_services",

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from aegis.errors import SandboxLostError
+from aegis.errors import GuestOperationError, SandboxLostError
+from aegis.sandbox.base import Sandbox
 from aegis.sandbox.process import ProcessDriver
 from support.conformance_dial import DialConformance
 from support.conformance_exec import (
@@ -18,11 +19,12 @@ from support.conformance_exec import (
     TerminalConformance,
 )
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
+from support.conformance_gather import GatherConformance
 from support.conformance_life import LifeConformance, TemplateConformance
 from support.conformance_network import NetworkConformance
 from support.conformance_services import ServicesConformance
 from support.host_state import host_state, nothing_left, own_temporary_folder
-from support.sandbox_bench import Bench, open_bench
+from support.sandbox_bench import Bench, open_bench, text_of
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,10 @@ class TestServices(ServicesConformance):
 
 
 class TestPut(PutConformance):
+    pass
+
+
+class TestGather(GatherConformance):
     pass
 
 
@@ -106,3 +112,13 @@ def test_it_claims_no_isolation(bench: Bench) -> None:
         False,
     )
     assert "NO ISOLATION" in (info.note or "")
+
+
+def test_a_plain_host_has_no_clock_of_its_own(bench: Bench) -> None:
+    async def use(sandbox: Sandbox) -> None:
+        with pytest.raises(GuestOperationError, match="this clock is the host's own") as refused:
+            await sandbox.set_clock(0.0, "Europe/Berlin")
+        assert refused.value.code == "bad-request"
+        assert "TZ" not in await text_of(sandbox, "env")
+
+    bench.trial(use, SPEC)

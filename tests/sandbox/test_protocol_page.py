@@ -63,6 +63,8 @@ def test_every_operation_is_in_the_table() -> None:
         "put",
         "get",
         "tree",
+        "gather",
+        "clock",
         "dial",
         "prepare",
         "attach",

@@ -190,21 +190,6 @@ def test_what_is_wrong_with_a_case(root: Path, case: str, expected: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("extra", "case_extra", "expected"),
-    [
-        *[(f"{key}: {{}}\n", "", f"5: not yet supported: {key!r} in the suite") for key in ("collect",)],
-        *[("", f", {key}: []", f"4: not yet supported: {key!r} in case 'a'") for key in ("collect",)],
-        ("", ", world: {clock: x}", "4: not yet supported: 'clock' in world of case 'a'"),
-    ],
-)  # fmt: skip
-def test_keys_of_later_versions_are_refused_as_such(
-    root: Path, extra: str, case_extra: str, expected: str
-) -> None:
-    case = f"cases:\n  - {{id: a, input: hi, expect: [{{answer: x}}]{case_extra}}}\n"
-    assert problems(root, HEAD + case + extra) == [f"evals/s.yaml:{expected}"]
-
-
-@pytest.mark.parametrize(
     ("agent", "expected"),
     [
         ("{command: x, protocol: text, port: 8000}", "agent.port: is for protocol chat only: take it out"),

@@ -18,14 +18,18 @@ from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
     WORKSPACE,
+    Changes,
     Completed,
     DriverInfo,
     ExitStatus,
+    Gathered,
+    GatheredFile,
     Progress,
     SandboxInfo,
     Template,
     TemplateSpec,
 )
+from aegis.sandbox.guest import globs
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
 
 PATHS = NetworkPaths("http://127.0.0.1:3128", "/etc/site-ca.pem", "/etc/ssl/all.pem")
@@ -64,6 +68,8 @@ class FakeDriver:
     start_errors: list[Exception | None] = field(default_factory=list)
     every_start_error: Exception | None = None
     template_error: Exception | None = None
+    clock_error: Exception | None = None
+    gather_error: Exception | None = None
     start_delay_s: float = 0.0
     capacity: int = 4
     info: DriverInfo = field(
@@ -138,6 +144,10 @@ class FakeSandbox:
         """Every program started, in order."""
         self.environments: list[dict[str, str]] = []
         """What each of them was given."""
+        self.clocks: list[tuple[int, float | None, str | None]] = []
+        """Every clock that was set, behind how many programs."""
+        self.clock_error = driver.clock_error
+        self.gather_error = driver.gather_error
         self.stopped = False
         self._lost: SandboxLostError | None = None
         self._gone = asyncio.Event()
@@ -224,6 +234,36 @@ class FakeSandbox:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(data)
         return len(found)
+
+    async def gather(
+        self, patterns: tuple[str, ...], *, max_bytes: int = MAX_GET_BYTES, max_files: int = 1000
+    ) -> Gathered:
+        self._check()
+        if self.gather_error is not None:
+            raise self.gather_error
+        found = sorted(path for path in self.files if any(globs.covers(each, path) for each in patterns))
+        missing = [each for each in patterns if not any(globs.covers(each, path) for path in found)]
+        kept = tuple(GatheredFile(path, self.files[path]) for path in found[:max_files])
+        return Gathered(kept, tuple((each, "nothing is there") for each in missing))
+
+    async def set_clock(self, at: float | None, zone: str | None) -> None:
+        self._check()
+        if self.clock_error is not None:
+            raise self.clock_error
+        self.clocks.append((len(self.commands), at, zone))
+
+    async def mark(self) -> None:
+        self._check()
+
+    async def changes(
+        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = MIB
+    ) -> Changes:
+        self._check()
+        return Changes(())
+
+    async def dial(self, port: int, *, wait_s: float = 0.0) -> FakeProcess:
+        self._check()
+        raise GuestOperationError(f"nothing listens on {port}", code="not-found")
 
     async def stop(self) -> None:
         self.stopped = True

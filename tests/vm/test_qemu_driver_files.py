@@ -7,6 +7,7 @@ import pytest
 
 from support.conformance_exec import TerminalConformance
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
+from support.conformance_gather import GatherConformance
 from support.conformance_life import TemplateConformance
 
 pytestmark = [pytest.mark.vm, pytest.mark.slow]
@@ -25,6 +26,10 @@ class TestGet(GetConformance):
 
 
 class TestTree(TreeConformance):
+    pass
+
+
+class TestGather(GatherConformance):
     pass
 
 

@@ -172,7 +172,10 @@ def read_files(source: Source, blobs: BlobStore, timeout_s: float | None) -> Pre
         suite,
         root=root,
         secret=(source.project.evals_dir, source.path),
-        prepared=agents.get(suite.agent.protocol).prepare(suite.agent, networked=is_networked(suite)),
+        # What a function's own modules read when they are imported, only the trial has: placeholders, and the date.
+        prepared=agents.get(suite.agent.protocol).prepare(
+            suite.agent, networked=is_networked(suite) or any(case.world.clock for case in suite.cases)
+        ),
         blobs=blobs,
         tap=noting.named,
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from aegis.engine.kept import Collected
 from aegis.engine.spec import PlannedTrial, TrialResult
 from aegis.results import Ledger
+from aegis.suite.clockkeys import clock_document
 
 
 class LedgerSink:
@@ -33,6 +35,10 @@ class LedgerSink:
 
     def _row(self, result: TrialResult) -> dict[str, Any]:
         row = result.to_json()
+        row["clock"] = (
+            None if result.clock is None else {"at": None, "zone": None} | clock_document(result.clock)
+        )
+        row |= (result.collected or Collected()).row()
         row["setup"] = self._blob(row["setup"]) if result.setup else None
         if result.trace is not None:
             row["trace"] = self._blob(row["trace"])

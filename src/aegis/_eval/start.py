@@ -16,6 +16,7 @@ from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
 from aegis._eval.replay import find_run
 from aegis._eval.request import RunRequest
 from aegis._eval.session import Job, Setting, execute, new_run_id, utc_now
+from aegis.engine.clocks import refuse_without_machines
 from aegis.engine.fingerprint import fingerprint
 from aegis.engine.plan import shuffled
 from aegis.engine.resolve import Resolved
@@ -30,6 +31,7 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
     source = prepare.find(request)
     failed = prepare.failed_before(request, source)
     planned, seed = prepare.choose(request, source.suite, failed)
+    refuse_without_machines(source.suite, planned, request.isolation)
     resolved = resolve_suite(source.suite, replay=request.replay is not None)
     root = source.project.root
     with closing(Ledger(root / LEDGER_FOLDER)) as ledger:

@@ -522,6 +522,7 @@ def main(target: str, seconds: str = "", *variables: str) -> int:
             reseed()
         if message.get("type") == "environment":
             os.environ.update(message["variables"])
+            time.tzset()
             if authorities is not None:
                 authorities.load_again()
             server.load()

@@ -12,6 +12,7 @@ from aegis.faults.plan.match import describe as describe_match
 from aegis.faults.plan.when import describe as describe_when
 from aegis.report.text import counted, one_line
 from aegis.sandbox.base import MIB
+from aegis.suite.clockkeys import clock_document
 
 if TYPE_CHECKING:
     from aegis.engine.spec import PlannedTrial
@@ -37,6 +38,7 @@ def describe(plan: Plan, *, isolation: str) -> Iterator[str]:
             timeout_s = plan.prepared.timeout_s or case.timeout or suite.timeout
             yield f"  {one_line(case.id)}: {counts[case.id]} × at most {timeout_s:g} s of the agent's time"
             yield from _variants(plan, case)
+            yield from _clock(case, isolation)
             yield from _users(case)
             yield from _weather(case)
     yield ""
@@ -53,6 +55,13 @@ def _variants(plan: Plan, case: Case) -> Iterator[str]:
     told = [f"{name} (+{more_s:g} s)" if more_s else name for name, more_s in found.items()]
     if told:
         yield "    " + one_line(f"variants: {', '.join(told)}")
+
+
+def _clock(case: Case, isolation: str) -> Iterator[str]:
+    if case.world.clock is not None:
+        shown = clock_document(case.world.clock)
+        lacking = "" if isolation == "vm" else ", which NEEDS MACHINES: the run would not start"
+        yield f"    clock: {shown.get('at', 'the real time')}, zone {shown.get('zone', 'UTC')}{lacking}"
 
 
 def _order(trials: Sequence[PlannedTrial]) -> str:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "trace": ("aegis.cli.trace:trace", "What an agent did in a trial: model calls, tools, requests."),
     "trial": ("aegis.cli.trial:trial", "What a trial changed in its machine; open that machine again."),
     "image": ("aegis.cli.image:image", "Build, list and remove images."),
+    "template": ("aegis.cli.template:template", "List, show and remove saved templates."),
     "setup": ("aegis.cli.setup:setup", "Prepare this host: the built-in image and what boots it."),
     "sandbox": ("aegis.cli.sandbox:sandbox", "Open a shell in a fresh sandbox."),
     "doctor": ("aegis.cli.doctor:doctor", "Check what this host needs, with the fix beside each miss."),

@@ -109,6 +109,10 @@ def _print(entry: dict[str, Any], found: Trace) -> None:
 
     head = f"{one_line(entry['case'])}/{entry['number']}: {entry['outcome']}  {one_line(entry['reason'])}"
     click.echo(head.rstrip())
+    if (clock := entry.get("clock")) is not None:
+        click.echo(
+            f"(its clock showed {clock['at'] or 'the real time'}, zone {clock['zone'] or 'of the image'})"
+        )
     if not found.recorded:
         click.echo("(no gateway recorded this trial: only the agent's own channel is known)")
     for line in render(rows(found)):

@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-_COMMANDS: dict[str, tuple[str, str]] = {}
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "collected": ("aegis.cli.trialcollected:collected", "The files that were kept with it."),
+}
 """Name → (module:object, short help): each is imported when it is used."""
 
 
@@ -28,4 +30,4 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands)
 def trial() -> None:
-    """One trial of a run: what it changed in its machine, and the machine itself."""
+    """One trial of a run: what it changed in its machine, what was kept of it, and the machine itself."""

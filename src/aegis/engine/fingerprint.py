@@ -46,7 +46,11 @@ def _content(case: Case, files: CaseFiles) -> dict[str, Any]:
     return {
         "id": case.id,
         "turns": [_turn(turn) for turn in case.turns],
-        "world": {"files": files.world, "run": case.world.run},
+        "world": {
+            "files": files.world,
+            "run": case.world.run,
+            **({} if case.world.clock is None else {"clock": case.world.clock.model_dump(mode="json")}),
+        },
         "expect": [[item.scorer, item.config] for item in case.expect],
         "checks": dict(files.checks),
         **({"faults": faults} if faults else {}),

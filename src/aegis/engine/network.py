@@ -3,6 +3,7 @@ outside world."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -85,22 +86,33 @@ class RunNetwork:
             self.gateway.close()
 
     async def open(
-        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+        self,
+        trial: PlannedTrial,
+        *,
+        suite: str = "",
+        faults: Sequence[FaultRule] = (),
+        shown_s: float | None = None,
     ) -> AttemptNetwork:
         """A session for one attempt, with its own upstream programs running, in the weather of these rules, which
-        `suite` and `trial` decide. Raises `InfrastructureError` when one of the programs does not start."""
+        `suite` and `trial` decide. `shown_s` as in `Gateway.session`. Raises `InfrastructureError` when one of the
+        programs does not start."""
         if (problem := self._shared.problem()) is not None:
             raise InfrastructureError(problem)
         own = self._programs("trial")
         await own.__aenter__()
         try:
-            return self._attempt(trial, own, TrialKey(suite, *trial), faults)
+            return self._attempt(trial, own, TrialKey(suite, *trial), faults, shown_s)
         except BaseException:
             await own.__aexit__(None, None, None)
             raise
 
     def _attempt(
-        self, trial: PlannedTrial, own: Upstreams, key: TrialKey, faults: Sequence[FaultRule]
+        self,
+        trial: PlannedTrial,
+        own: Upstreams,
+        key: TrialKey,
+        faults: Sequence[FaultRule],
+        shown_s: float | None,
     ) -> AttemptNetwork:
         urls = {**self._shared.urls, **own.urls}
         led = self.resolved.upstream_routes.items()
@@ -114,6 +126,7 @@ class RunNetwork:
             shared=self._shared,
             own=own,
             weather=Weather(faults, key, placeholders=self.gateway.vault.environment()) if faults else None,
+            shown_s=shown_s,
         )
 
     def _programs(self, scope: str) -> Upstreams:
@@ -139,9 +152,10 @@ class AttemptNetwork:
         shared: Upstreams,
         own: Upstreams,
         weather: Weather | None = None,
+        shown_s: float | None = None,
     ) -> None:
         """`shared` are the programs that all trials use, `own` this attempt's, which end with it. `weather` begins with
-        the agent."""
+        the agent. `shown_s`: what the machine's clock shows when the agent starts; None: the real time."""
         self._blobs = blobs
         self._shared = shared
         self._own = own
@@ -151,13 +165,19 @@ class AttemptNetwork:
         self._failure: InfrastructureError | None = None
         self._weather = weather
         self._session: Session = gateway.session(
-            name, self._keep, self._store, routes=routes, interceptor=weather
+            name, self._keep, self._store, routes=routes, interceptor=weather, shown_s=shown_s
         )
+        self._shown_s = shown_s
         if weather is not None:
             weather.use_clock(self._session.now)
         asks = () if weather is None else weather.shuts
         self._access = NetworkAccess(
-            self, ports, addresses, gateway.ca_pem, gate=self if asks else None, asks=asks
+            self,
+            ports,
+            addresses,
+            gateway.authority.pem_at(shown_s),
+            gate=self if asks else None,
+            asks=asks,
         )
 
     @property
@@ -192,6 +212,8 @@ class AttemptNetwork:
         self._begun_before = self._session.begun
         self._session.start_clock()
         if self._weather is not None:
+            if self._shown_s is not None:
+                self._weather.shift_date(self._shown_s - time.time())
             self._weather.start()
 
     @property

@@ -77,10 +77,16 @@ class NetworkSource(Protocol):
     """Makes the way out of each attempt."""
 
     async def open(
-        self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()
+        self,
+        trial: PlannedTrial,
+        *,
+        suite: str = "",
+        faults: Sequence[FaultRule] = (),
+        shown_s: float | None = None,
     ) -> TrialNetwork:
-        """A fresh one, in the weather of these rules, which `suite` and `trial` decide. Raises `InfrastructureError`
-        when something that it needs does not start; nothing is left of it then."""
+        """A fresh one, in the weather of these rules, which `suite` and `trial` decide. `shown_s`: what the machine's
+        clock shows when the agent starts, as seconds since 1970; None: the real time. Raises `InfrastructureError` when
+        something that it needs does not start; nothing is left of it then."""
 
 
 class Sink(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from aegis.engine.kept import Collected
 from aegis.sandbox.base import (
     ImageLayer,
     PreparedProcess,
@@ -16,7 +17,7 @@ from aegis.sandbox.base import (
     TemplateSpec,
 )
 from aegis.scoring.base import Score
-from aegis.suite.model import Agent, Case, Network
+from aegis.suite.model import Agent, Case, Clock, Network
 from aegis.trace import Exchange, Trace
 
 Outcome = Literal["passed", "failed", "timeout", "error", "cancelled"]
@@ -55,6 +56,7 @@ class TemplateRecipe:
     prepared: tuple[PreparedProcess, ...] = ()
     layers: tuple[ImageLayer, ...] = ()
     services: tuple[ServiceSpec, ...] = ()
+    made_for: Mapping[str, str] = field(default_factory=dict)
 
     def spec(self, files_tar: bytes) -> TemplateSpec:
         """What a driver takes; `files_tar` is the content behind `files`."""
@@ -69,6 +71,7 @@ class TemplateRecipe:
             prepared=self.prepared,
             layers=self.layers,
             services=self.services,
+            made_for=dict(self.made_for),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -195,6 +198,10 @@ class TrialResult:
     rewritten: int | None = None
     """Exchanges that the variant's rewrites changed. None for a case without rewrites, or when the agent was never
     started."""
+    clock: Clock | None = None
+    """What the machine's clock showed when the agent started; None: the real time."""
+    collected: Collected | None = None
+    """None for a case that keeps nothing, or when its machine was lost before."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
@@ -203,6 +210,8 @@ class TrialResult:
         data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
         data["denied"] = [dataclasses.asdict(item) for item in self.denied]
         data["setup"] = [exchange.to_json() for exchange in self.setup]
+        data["clock"] = self.clock and self.clock.model_dump(mode="json")
+        data["collected"] = self.collected and dataclasses.asdict(self.collected)
         data["simulator"] = None if self.simulator is None else dict(self.simulator)
         return data
 
@@ -215,4 +224,7 @@ class TrialResult:
         fields["sandbox"] = None if data["sandbox"] is None else SandboxInfo(**data["sandbox"])
         fields["denied"] = tuple(DeniedHost(**item) for item in data["denied"])
         fields["setup"] = tuple(Exchange.from_json(item) for item in data["setup"])
+        clock, collected = data.get("clock"), data.get("collected")
+        fields["clock"] = None if clock is None else Clock.model_validate(clock)
+        fields["collected"] = None if collected is None else Collected.from_json(collected)
         return cls(**fields)

@@ -62,6 +62,7 @@ def make_recipe(
         prepared=prepared,
         layers=tuple(layer for _, layer in made if layer is not None),
         services=tuple(spec for spec, _ in made),
+        made_for={"suite": suite.suite, "project": str(root)},
     )
 
 

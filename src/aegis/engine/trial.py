@@ -14,11 +14,21 @@ from typing import TYPE_CHECKING, Any, cast
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
+from aegis.engine import clocks
+from aegis.engine.collecting import collect
+from aegis.engine.kept import Collected
 from aegis.engine.lastlook import LastLook
-from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
+from aegis.engine.ports import BlobSource, BlobStore, NetworkSource, TrialNetwork
 from aegis.engine.services import TrialServices
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
-from aegis.errors import AegisError, GuestOperationError, InfrastructureError, SandboxError, SandboxLostError
+from aegis.errors import (
+    AegisError,
+    GuestOperationError,
+    InfrastructureError,
+    SandboxError,
+    SandboxLostError,
+    SandboxStartError,
+)
 from aegis.faults.plan.match import describe as describe_match
 from aegis.sandbox.base import Driver, Processes, Sandbox, Template
 from aegis.scoring import matcher
@@ -48,7 +58,7 @@ class TrialTools:
 
     driver: Driver
     template: Template
-    blobs: BlobSource
+    blobs: BlobStore
     agent_driver: Callable[[str], AgentDriver]
     """Protocol → driver."""
     scorer: Callable[[str], Scorer]
@@ -86,6 +96,7 @@ class _Progress:
     before: Mapping[int, Any] = field(default_factory=dict)
     """What expectations remember of the world, by their number."""
     processes: Processes | GuestOperationError | None = None
+    collected: Collected | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -96,7 +107,10 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
     """
     try:
         network = await tools.network.open(
-            spec.planned, suite=spec.suite, faults=(*spec.case.faults, *spec.case.rewrites)
+            spec.planned,
+            suite=spec.suite,
+            faults=(*spec.case.faults, *spec.case.rewrites),
+            shown_s=None if spec.case.world.clock is None else spec.case.world.clock.at,
         )
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
@@ -149,6 +163,8 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
         rewritten=rewritten,
+        clock=spec.case.world.clock,
+        collected=progress.collected,
     )
     return Attempt(result)
 
@@ -180,11 +196,11 @@ def make_result(spec: TrialSpec, outcome: Outcome, reason: str, **fields: Any) -
 async def _inside(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
-    env = network.environment(sandbox.network)
-    await progress.services.begin(sandbox, env)
-    await _set_up_world(spec, tools.blobs, sandbox, env)
+    env = {**network.environment(sandbox.network), **clocks.environment(spec.case.world.clock)}
+    await _set_up_world(spec, tools.blobs, sandbox, progress.services, env)
     await _look_before(spec, tools, sandbox, progress)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
+    progress.collected = await collect(sandbox, spec.case.collect, tools.blobs)
     if agent.user_fault is not None:
         return "error", agent.user_fault
     if agent.timed_out:
@@ -229,17 +245,25 @@ def judge(scores: tuple[Score, ...]) -> tuple[Outcome, str]:
     return "failed", f"{missed[0].scorer}: {reason}{more}"
 
 
-async def _set_up_world(spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox, env: Mapping[str, str]) -> None:
+async def _set_up_world(
+    spec: TrialSpec, blobs: BlobSource, sandbox: Sandbox, services: TrialServices, env: Mapping[str, str]
+) -> None:
+    clock = spec.case.world.clock
     try:
+        await clocks.show(sandbox, clock)
+        await services.begin(sandbox, env)
         if spec.world is not None:
             async with asyncio.timeout(PUT_TIMEOUT_S):
                 await sandbox.put_tar(blobs.get(spec.world), dest="/")
         for step in spec.case.world.run:
             await _run_step(sandbox, step, env)
+        await clocks.show_again(sandbox, clock)
     except TimeoutError:
         raise _Ended(
             "error", f"world set-up failed: its files were not written within {PUT_TIMEOUT_S:g} s"
         ) from None
+    except SandboxStartError:
+        raise  # a service: it says which and why
     except SandboxError as error:
         raise _Ended("error", f"world set-up failed: {error}") from error
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -135,6 +136,8 @@ class Fault:
         self.params = params
         self.now: Callable[[], float] = lambda: 0.0
         """Seconds since the agent's start; set before the trial begins."""
+        self.date_s: Callable[[], float] = time.time
+        """What the machine's clock shows, as seconds since 1970: dates that the agent is told are counted from it."""
         self.draw: Callable[[str], float] = TrialKey("", "", "", 0).draw
         """A number in [0, 1) for a purpose, which the trial and the rule decide; set before the trial begins."""
         self.covers_host: Callable[[str], bool] = lambda host: True

@@ -100,7 +100,7 @@ class RateLimit(Fault):
         wait_s = bucket.wait_s(now)
         if bucket.told_s is None:
             bucket.told_s = now
-        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=wait_s)
+        until = datetime.datetime.fromtimestamp(self.date_s() + wait_s, datetime.UTC)
         limit = Limit(wait_s, until, self.params["limit"], self._size, self.params["form"])
         reply = providers.find(self.params["provider"], seen).rate_limited(At(seen, hit), limit)
         return reply.plan(seen.request.method, status=self.params.get("status"))

@@ -64,16 +64,18 @@ class Gateway:
         *,
         interceptor: Interceptor | None = None,
         routes: Mapping[str, str] | None = None,
+        shown_s: float | None = None,
     ) -> Session:
         """For one trial. `label` chooses the recording in a replay. `interceptor` stands before the upstream, or
         before the recording in a replay. `routes` are this trial's own, in the forms of `GatewayConfig.routes`; for
-        the same name they win over the run's. Raises `UsageError` when one of them is wrong."""
+        the same name they win over the run's. `shown_s`: what the machine's clock shows, as seconds since 1970, where
+        that is not the real time; certificates suit it. Raises `UsageError` when one of the routes is wrong."""
         if self._replay is not None:
             recording = self._replay(label) or Recording.empty()
             replayer = Replayer(recording, self.vault)
             interceptor = replayer if interceptor is None else Chained(interceptor, replayer)
         policy = self.policy.with_routes(routes or {})
-        return Session(self, policy, label, sink, blobs, interceptor or Interceptor())
+        return Session(self, policy, label, sink, blobs, interceptor or Interceptor(), shown_s)
 
     def close(self) -> None:
         """After the last session was closed."""

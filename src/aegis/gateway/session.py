@@ -57,8 +57,11 @@ class Session:
         sink: Sink,
         blobs: Blobs,
         interceptor: Interceptor,
+        shown_s: float | None = None,
     ) -> None:
         self.label = label
+        self.shown_s = shown_s
+        """What the machine's clock shows (seconds since 1970) when the agent starts; None: the real time."""
         self.vault = gateway.vault
         self.policy = policy
         self.dialer = gateway.dialer

@@ -247,7 +247,8 @@ class Arrival:
         """The inside of the client's TLS; None when it did not accept our certificate (recorded). With `shut` that is
         one which it should not accept (recorded if it does, too)."""
         bend = "" if shut is None else shut.tls
-        context = self._session.authority.context(self._host, bend)
+        session = self._session
+        context = session.authority.context(self._host, bend, session.shown_s)
         try:
             async with asyncio.timeout(self._session.bounds.head_timeout_s):
                 opened = await TLSStream.accept(stream, context)

@@ -28,6 +28,9 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
 _GIT = {"commit": None, "branch": None, "dirty": False}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_CLOCK = {"at": None, "zone": None}
+_FILE = {"path": "", "bytes": 0, "blob": ""}
+_MISSING = {"path": None, "why": ""}
 _PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
@@ -153,6 +156,9 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "exchanges": result.get("exchanges", 0),
         "rewritten": result.get("rewritten"),
         "trace": trace if isinstance(trace, str) else None,
+        "clock": _pick(result["clock"], _CLOCK) if result.get("clock") else None,
+        "collected": [_pick(file, _FILE) for file in result.get("collected") or ()],
+        "not_collected": [_pick(item, _MISSING) for item in result.get("not_collected") or ()],
         "attempts": trial.attempts,
     }
 

@@ -142,6 +142,8 @@ class TemplateSpec:
     """Put on the image, in order. The `process` driver has no image: it leaves them out."""
     services: tuple[ServiceSpec, ...] = ()
     """Those with `in_template` are started in order after `setup`, each when the one before is ready."""
+    made_for: Mapping[str, str] = field(default_factory=dict)
+    """Who needs it, for people (`suite`, `project`): equal templates are one, whoever needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +299,27 @@ class Changes:
 
 
 @dataclass(frozen=True, slots=True)
+class GatheredFile:
+    """One regular file copied out. Everything in it is the machine's word: hostile."""
+
+    path: str
+    """Absolute guest path, normalised: no `..`, no empty part, no control characters."""
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The answer of `Sandbox.gather`."""
+
+    files: tuple[GatheredFile, ...]
+    """Each path once, in the order of their paths."""
+    left_out: tuple[tuple[str, str], ...] = ()
+    """Path or pattern, and why it is not among the files; the first ones."""
+    more: int = 0
+    """How many more were left out."""
+
+
+@dataclass(frozen=True, slots=True)
 class Completed:
     """Result of `Sandbox.run`."""
 
@@ -397,6 +420,24 @@ class Sandbox(Protocol):
     async def processes(self, *, max_items: int = 2000) -> Processes:
         """What runs in the sandbox: programs that Aegis started there and all that they started, but none of its own
         helpers. Needs no program of the image."""
+
+    async def gather(
+        self, patterns: tuple[str, ...], *, max_bytes: int = MAX_GET_BYTES, max_files: int = 1000
+    ) -> Gathered:
+        """Copy out the regular files that absolute paths name, with `*` and `?` for characters of a name and `**` for
+        any folders; a folder stands for all that is in it. Links are followed where a path names them, never where a
+        pattern finds them.
+
+        What is too much for `max_bytes` or `max_files` is left out and told, as is a pattern that finds nothing.
+        Raises `HostileArchiveError` for an answer that was not asked for.
+        """
+
+    async def set_clock(self, at: float | None, zone: str | None) -> None:
+        """Let the machine's clock show `at` (seconds since 1970 in UTC; None: leave it) from now on, and its time zone
+        be `zone` (None: leave it), also as `TZ` of all that is started from now on.
+
+        Raises `GuestOperationError` (`bad-request`) where the clock is the host's own, or the kernel refuses the time.
+        """
 
     async def mark(self) -> None:
         """Remember what the file system holds, for `changes`. Replaces an earlier mark."""

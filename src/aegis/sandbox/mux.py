@@ -7,6 +7,7 @@ Everything that arrives is hostile. A frame that the protocol does not allow at 
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -467,6 +468,14 @@ class Mux:
     async def rest(self) -> None:
         """Let the machine do ahead what the next command would wait for; called before it is saved."""
         process = await self.open({"op": "rest"})
+        self.forget(process.stream)
+
+    async def set_clock(self, at: float | None, zone: str | None, data: bytes | None) -> None:
+        """`data` is the zone's file (RFC 8536). Raises GuestOperationError(bad-request)."""
+        request: dict[str, Any] = {"op": "clock", "at": at}
+        if zone is not None and data is not None:
+            request["zone"] = {"name": zone, "data": base64.b64encode(data).decode()}
+        process = await self.open(request)
         self.forget(process.stream)
 
     async def attach(self, name: str) -> MuxProcess:

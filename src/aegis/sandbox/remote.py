@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aegis.errors import GuestOperationError, HostileArchiveError, SandboxError, SandboxLostError
-from aegis.sandbox import archive, looks
+from aegis.sandbox import archive, gathering, looks
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
@@ -17,6 +17,7 @@ from aegis.sandbox.base import (
     Completed,
     Entry,
     ExitStatus,
+    Gathered,
     Process,
     Processes,
     SandboxInfo,
@@ -24,6 +25,7 @@ from aegis.sandbox.base import (
 )
 from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
 from aegis.sandbox.network import NetworkPaths
+from aegis.sandbox.zones import zone_data
 
 TAR_OVERHEAD = 4 * MIB
 KILL_GRACE_S = 30.0
@@ -155,6 +157,27 @@ class RemoteSandbox:
         request: dict[str, object] = {"op": "processes", "max": max_items}
         limit = looks.PROCESSES_BYTES
         return looks.processes(await self._operation(request, b"", limit, looks.too_much(limit)))
+
+    async def gather(
+        self, patterns: tuple[str, ...], *, max_bytes: int = MAX_GET_BYTES, max_files: int = 1000
+    ) -> Gathered:
+        limit = gathering.archive_bytes(max_bytes, max_files)
+        request: dict[str, object] = {"op": "gather", "patterns": list(patterns)}
+        process = await self._mux.open({**request, "max": max_bytes, "files": max_files})
+        overflow = HostileArchiveError(f"files of more than {max_bytes} bytes in all")
+        try:
+            out, err, status = await collect(process, b"", limit, overflow)
+        finally:
+            await asyncio.shield(self._end(process))
+        check_operation(status, err)
+        return await asyncio.to_thread(
+            gathering.read, out, err, patterns, max_bytes=max_bytes, max_files=max_files
+        )
+
+    async def set_clock(self, at: float | None, zone: str | None) -> None:
+        await self._mux.set_clock(at, zone, None if zone is None else zone_data(zone))
+        if zone is not None:
+            self.env = {**self.env, "TZ": zone}
 
     async def mark(self) -> None:
         await self._operation({"op": "mark"}, b"", 0)

@@ -106,14 +106,19 @@ def check_sources(found: Problems, *, base: Path, root: Path) -> None:
             found.wrong(("sandbox", "files", source), problem)
     cases = document.get("cases")
     known: dict[str, str | None] = {}
-    for index, case in enumerate(cases if isinstance(cases, list) else ()):
-        for target, source in _mapping(_mapping(case, "world"), "files").items():
+
+    def check(holder: Any, place: tuple[str | int, ...]) -> None:
+        for target, source in _mapping(_mapping(holder, "world"), "files").items():
             if not isinstance(source, str) or not source or "\0" in source:
                 continue
             if source not in known:
                 known[source] = source_problem(source, base=base, root=root, folder_ok=True)
             if (problem := known[source]) is not None:
-                found.wrong(("cases", index, "world", "files", target), problem)
+                found.wrong((*place, "world", "files", target), problem)
+
+    check(document, ())
+    for index, case in enumerate(cases if isinstance(cases, list) else ()):
+        check(case, ("cases", index))
 
 
 def cases_of(data: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -22,6 +22,7 @@ from aegis.suite.model import (
 )
 from aegis.suite.servicekeys import service_document
 from aegis.suite.units import format_duration, format_size
+from aegis.suite.worlds import own_part, world_document
 
 
 def to_document(suite: Suite) -> dict[str, Any]:
@@ -44,6 +45,8 @@ def to_document(suite: Suite) -> dict[str, Any]:
         "timeout": format_duration(suite.timeout),
         "faults": [rule_document(rule) for rule in suite.faults],
         "stress": [stress_document(rule) for rule in suite.stress],
+        "world": world_document(suite.world),
+        "collect": list(suite.collect),
         "cases": [_case(case, suite) for case in suite.cases],
     }
 
@@ -88,11 +91,8 @@ def _case(case: Case, suite: Suite) -> dict[str, Any]:
         "tags": list(case.tags),
         "description": case.description,
         "conversation": [turn_document(turn) for turn in case.turns],
-        "world": {
-            "files": dict(case.world.files),
-            "run": list(case.world.run),
-            "reset": list(case.world.reset),
-        },
+        "world": world_document(own_part(suite.world, case.world)),
+        "collect": [path for path in case.collect if path not in suite.collect],
         "expect": _expect(case.expect),
     }
     if own := [rule for rule in case.faults if rule not in suite.faults]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from aegis.suite.clockkeys import ClockKind
 from aegis.suite.faultkeys import Faults
 from aegis.suite.hosts import (
     EXPECTED_HOST,
@@ -40,6 +41,7 @@ from aegis.suite.servicekeys import Services
 from aegis.suite.stresskeys import Stress
 from aegis.suite.units import describe
 from aegis.suite.userkeys import SIMULATE, TURN_SCORERS
+from aegis.suite.worlds import CaseWorld
 
 MIB = 1024 * 1024
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -53,6 +55,7 @@ _GUEST_PATH = Converted(guest_path, EXPECTED_GUEST_PATH, GUEST_PATH_PATTERN)
 _SOURCE = Text("a path in the project")
 _ENV = MapOf(_VARIABLE, Text("text", may_be_empty=True), "a mapping of environment variables")
 _DESCRIPTION = Text("text", may_be_empty=True, any_character=True)
+_COLLECT = ListOf(_GUEST_PATH, "a list of paths in the sandbox such as [outbox/*.json]")
 _HOST = Converted(host_entry, EXPECTED_HOST, HOST_PATTERN)
 _HOSTS = ListOf(_HOST, "a list of hosts such as [api.example]")
 _TRIALS = Integer(1, 1000)
@@ -263,8 +266,8 @@ WORLD = Section(
             _COMMANDS,
             "Shell commands that would clean up after a trial; only aegis audit leaks runs them",
         ),
+        Key("clock", ClockKind(), "The date, time and time zone in which a trial takes place"),
     ),
-    later=("clock",),
 )
 
 
@@ -301,7 +304,11 @@ def case_section(
                 ListOf(turn_section(scorers), "a list of messages such as [{user: Hello}]", min_items=1),
                 "What the agent is told, message by message",
             ),
-            Key("world", WORLD, "What the case starts in, on top of the sandbox"),
+            Key(
+                "world",
+                CaseWorld(WORLD),
+                "What the case starts in, on top of the sandbox and of the suite's world; none: not even that",
+            ),
             Key(
                 "expect",
                 Expect(scorers),
@@ -325,8 +332,8 @@ def case_section(
                 _TIMEOUT,
                 "Time for one trial of this case (1s to 24h), instead of the suite's timeout",
             ),
+            Key("collect", _COLLECT, "Files of the sandbox to keep with each trial, besides the suite's"),
         ),
-        later=("collect",),
         one_of=("input", "conversation"),
     )
 
@@ -395,9 +402,14 @@ def suite_section(case: Section = CASE, fault: Schema | None = None, stress: Sch
                 Stress(stress or {}),
                 "Harder variants of every case: the name of a transform or a set, or a list (aegis suite preview)",
             ),
+            Key("world", WORLD, "What every case starts in, besides its own world"),
+            Key(
+                "collect",
+                _COLLECT,
+                "Files of the sandbox to keep with each trial: paths; *, ? and ** for names",
+            ),
             Key("cases", Cases(case), "The cases, or {jsonl: FILE}", required=True),
         ),
-        later=("world", "collect"),
     )
 
 

@@ -71,18 +71,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words; those in `later` are known but not yet supported."""
+    """One of a few words."""
 
     noun: str
     words: tuple[str, ...]
-    later: tuple[str, ...] = ()
 
     def read(self, value: Any, path: Path, problems: Problems) -> Any:
         if value in self.words:
             return value
-        if isinstance(value, str) and value in self.later:
-            problems.add(path, f"not yet supported: {self.noun} {value!r} in {problems.where(path[:-1])}")
-        elif isinstance(value, str):
+        if isinstance(value, str):
             hint = did_you_mean(value, self.words) or f" (known: {', '.join(self.words)})"
             problems.wrong(path, f"unknown {self.noun} {describe(value)}{hint}")
         else:
@@ -284,19 +281,15 @@ class Key:
     text: str
     required: bool = False
     if_missing: str = ""
-    alternative: str = ""
-    """A later key that may stand in its place: then it isn't missing."""
     default: Any = None
     """As the file would write it, for editors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A mapping with known keys. `later` are keys of the format that this version refuses; of `one_of`,
-    exactly one must be there; with `not_empty`, any one of all."""
+    """A mapping with known keys. Of `one_of`, exactly one must be there; with `not_empty`, any one of all."""
 
     keys: tuple[Key, ...]
-    later: tuple[str, ...] = ()
     one_of: tuple[str, ...] = ()
     not_empty: bool = False
     kinds: Mapping[str, Kind] = field(init=False)
@@ -318,7 +311,7 @@ class Section:
             else:
                 result[name] = kind.read(item, (*path, name), problems)
         for key in self.keys:
-            if key.required and key.name not in result and refused.isdisjoint((key.name, key.alternative)):
+            if key.required and key.name not in result and key.name not in refused:
                 problems.wrong(path, f"key {key.name!r} is missing{key.if_missing}")
         if self.one_of:
             self._check_one_of(result, refused, path, problems)
@@ -329,9 +322,6 @@ class Section:
     def _refuse(self, name: str, path: Path, problems: Problems) -> str:
         """Returns the known key that was meant, as far as one can tell: it is not also called missing."""
         where = problems.where(path)
-        if name in self.later:
-            problems.add((*path, name), f"not yet supported: {name!r} in {where}")
-            return name
         meant = nearest(name, self.kinds)
         hint = f" (did you mean {meant!r}?)" if meant else ""
         problems.add((*path, name), f"unknown key {describe(name)} in {where}{hint}")

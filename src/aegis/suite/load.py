@@ -28,7 +28,7 @@ from aegis.suite.hosts import HostRules
 from aegis.suite.jsonl import BulkCases, parse_jsonl
 from aegis.suite.keys import CASE, SUITE
 from aegis.suite.kinds import BAD, holds_bad
-from aegis.suite.model import Agent, FaultRule, StressRule, Suite
+from aegis.suite.model import Agent, FaultRule, StressRule, Suite, World
 from aegis.suite.networkchecks import check_network, standing_in
 from aegis.suite.paths import exact_target, shown_path, source_problem
 from aegis.suite.plaindata import plain_data
@@ -40,10 +40,13 @@ from aegis.suite.servicekeys import CheckPreset, check_presets
 from aegis.suite.stresskeys import ReadStress
 from aegis.suite.textfile import Unreadable, read_text
 from aegis.suite.userkeys import user_fields
+from aegis.suite.worlds import merged
 from aegis.suite.yamltree import BadYaml, parse_yaml
 
 MAX_FILE_BYTES = 8 * 1024 * 1024
 MAX_JSONL_BYTES = 256 * 1024 * 1024
+
+_NO_WORLD = World()
 
 CheckAgent = Callable[[Agent], str | None]
 
@@ -311,11 +314,13 @@ class _Loader:
     def _model(self, data: dict[str, Any]) -> dict[str, Any]:
         """The fields of `Suite`: one message becomes a conversation of one, expectations get their lines."""
         cases = []
+        shared, collect = self._world(data.get("world", {})), data.get("collect", [])
         for index, case in enumerate(data["cases"]):
             file, line = self._locate(("cases", index))
             fields = {key: value for key, value in case.items() if key not in ("input", "conversation")}
-            if "files" in case.get("world", {}):
-                fields["world"] = {**case["world"], "files": self._world_files(case["world"]["files"])}
+            # Most cases of a bulk suite have none: one value serves them all.
+            fields["world"] = merged(shared, self._world(case["world"])) if case.get("world") else shared
+            fields["collect"] = tuple(dict.fromkeys((*collect, *case.get("collect", ()))))
             turns = case.get("conversation") or [{"user": case["input"]}]
             fields["turns"] = [
                 self._turn(turn, ("cases", index, "conversation", number))
@@ -325,6 +330,7 @@ class _Loader:
             fields["source_file"], fields["source_line"] = file, line
             cases.append(fields)
         model = {**data, "cases": cases, "source_file": self.shown, "agent": self._agent(data)}
+        model |= {"world": shared, "collect": tuple(dict.fromkeys(collect))}
         if "files" in data.get("sandbox", {}):
             root = self.project.root
             files = {
@@ -355,6 +361,11 @@ class _Loader:
             **data["agent"],
             "secrets": {name: {"optional": name in optional, **secret} for name, secret in secrets.items()},
         }
+
+    def _world(self, read: dict[str, Any]) -> World:
+        if not read:
+            return _NO_WORLD
+        return World.model_validate({**read, "files": self._world_files(read.get("files", {}))})
 
     def _world_files(self, files: dict[str, str]) -> dict[str, str]:
         base = self.path.parent

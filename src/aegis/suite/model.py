@@ -167,6 +167,9 @@ class World(Model):
     """Shell commands with which the team would clean up after a trial in a machine that it uses again. A fresh machine
     needs none: only `aegis audit leaks` runs them."""
     clock: Clock | None = None
+    """Set before its steps run, and again when the agent starts."""
+    alone: bool = False
+    """Of a case: whether it has none of the suite's world (`none` in the file)."""
 
 
 class Expectation(Model):
@@ -309,6 +312,7 @@ class Case(Model):
     turns: tuple[Turn, ...]
     """At least one. `input: X` in the file is `turns: ({user: X},)`."""
     world: World = World()
+    """The suite's and its own together."""
     faults: tuple[FaultRule, ...] = ()
     """Its own ones first, then those of the suite or of the command line."""
     stress: tuple[StressRule, ...] = ()
@@ -318,7 +322,8 @@ class Case(Model):
     expect: tuple[Expectation, ...]
     """At least one."""
     collect: tuple[str, ...] = ()
-    """Guest paths (absolute and normalised; `*`, `?` and `**` stand for names) of files to keep with each trial."""
+    """Guest paths (absolute and normalised; `*`, `?` and `**` stand for names) of files to keep with each trial: the
+    suite's and its own."""
     trials: int | None = None
     """Instead of the suite's `trials`."""
     timeout: float | None = None  # seconds
@@ -343,6 +348,10 @@ class Suite(Model):
     """Of every case that does not refuse them, besides its own. They stand in each case too."""
     stress: tuple[StressRule, ...] = ()
     """Of every case that does not refuse them. They stand in each case too."""
+    world: World = World()
+    """Of every case that does not refuse it. It stands in each case too."""
+    collect: tuple[str, ...] = ()
+    """Of every case. They stand in each case too."""
     cases: tuple[Case, ...]
     source_file: str = ""
     """The suite's file, relative to the project root when inside it."""

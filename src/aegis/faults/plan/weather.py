@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -135,6 +136,11 @@ class Weather(Interceptor):
         self._now = now
         for item in self._active:
             item.fault.now = now
+
+    def shift_date(self, ahead_s: float) -> None:
+        """The machine's clock is this far ahead of the host's: dates that faults tell are as much later."""
+        for item in self._active:
+            item.fault.date_s = lambda: time.time() + ahead_s
 
     def start(self) -> None:
         """The agent begins. What passed before met no fault."""

@@ -22,6 +22,7 @@ RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207
 MERGED = "/mnt/merged"
 """The workload's root, as the server sees it."""
+ZONES = "/usr/share/zoneinfo"
 _PLACES = trust.Places()
 
 
@@ -55,6 +56,29 @@ def renew(message: dict[str, Any]) -> None:
             pass  # the image has none, or the workload put something else there
     if "trust" in message:
         _PLACES.install(root, message["trust"])
+
+
+def set_clock(at: float | None, zone: dict[str, Any] | None) -> None:
+    """Show another time (seconds since 1970), and make `zone` (`name`, and its file as `data`) the machine's time zone.
+    Raises OSError for a time that the kernel refuses."""
+    if at is not None:
+        time.clock_settime(time.CLOCK_REALTIME, float(at))
+    if zone is not None:
+        _set_zone(workload_root(), zone["name"], base64.b64decode(zone["data"]))
+
+
+def _set_zone(root: Root, name: str, data: bytes) -> None:
+    """As an installed system has it: the zone's file where libraries look for it by name, /etc/localtime a link to it.
+    An image without zones gets this one."""
+    place = f"{ZONES}/{name}"
+    if root.resolved(place) is None:
+        root.write(place, data)
+    try:
+        root.remove("/etc/localtime")
+    except FileNotFoundError:
+        pass
+    root.link("/etc/localtime", place)
+    root.write("/etc/timezone", name.encode() + b"\n")
 
 
 def rehearse() -> None:

@@ -257,11 +257,13 @@ class Server:
             self._attach(stream, request["name"])
         elif operation == "hold":
             self._hold(stream, request["stream"], request["name"])
-        elif operation in ("exec", "put", "get", "tree", "look", "processes", "dial"):
+        elif operation in ("exec", "put", "get", "tree", "look", "processes", "gather", "dial"):
             self._start(stream, request)
         elif operation == "prepare":
             self._prepared[request["name"]] = stream
             self._start(stream, {**request, "op": "exec"}, held=True)
+        elif operation == "clock":
+            self._set_clock(stream, request)
         elif operation == "rest":
             if self._network is not None:
                 identity.rehearse()
@@ -272,6 +274,17 @@ class Server:
             cradle.send(self._nursery, {"do": "rest", "id": stream})
         else:
             self._refuse(stream, "bad-request", f"unknown operation {operation!r}")
+
+    def _set_clock(self, stream: int, request: dict[str, Any]) -> None:
+        if self._network is None:
+            self._refuse(stream, "bad-request", "this clock is the host's own")
+            return
+        try:
+            identity.set_clock(request.get("at"), request.get("zone"))
+        except (OSError, OverflowError) as error:
+            self._refuse(stream, "bad-request", f"the clock cannot show this: {error}")
+            return
+        self.send(wire.encode_json(wire.OPENED, stream, {}))
 
     def _refuse(self, stream: int, code: str, message: str) -> None:
         self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))

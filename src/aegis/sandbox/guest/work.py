@@ -16,7 +16,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from . import looks
+from . import gather, looks
 
 
 class Paths(Protocol):
@@ -49,7 +49,7 @@ CODES = {
 
 
 def run(message: dict[str, Any], place: Paths) -> int:
-    """Do `put`, `get`, `tree`, `look` or `processes`; the exit code."""
+    """Do `put`, `get`, `tree`, `look`, `processes` or `gather`; the exit code."""
     try:
         if message["op"] == "put":
             put(place.path(message["path"]))
@@ -61,6 +61,8 @@ def run(message: dict[str, Any], place: Paths) -> int:
             looks.files(message, place)
         elif message["op"] == "processes":
             looks.processes(PROC, int(message["max"]))
+        elif message["op"] == "gather":
+            gather.gather(message["patterns"], int(message["max"]), int(message["files"]), place.path, _add)
         else:
             raise Refused("bad-request", f"unknown operation {message['op']!r}")
     except Refused as error:

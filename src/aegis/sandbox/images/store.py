@@ -9,6 +9,7 @@ from pathlib import Path
 
 from aegis.errors import ImageError
 from aegis.sandbox.base import ImageLayer
+from aegis.sandbox.saved import SavedMachines
 
 from .cache import (
     Progress,
@@ -111,10 +112,12 @@ class ImageStore:
         boot = self.cache / "boot"
         old += [folder for folder in _children(boot) if folder.is_dir() and _last_used(folder) <= horizon]
         old += [folder for folder in (self.cache / "apt/archives",) if folder.is_dir()]
-        old += [folder for folder in self._templates() if _last_used(folder / "meta.json") <= horizon]
         old += [log for log in _children(self.cache / "logs") if _last_used(log) <= horizon]
         with staging(self.cache, "prune"):  # entering one removes what killed builds left
-            return self._remove(old)
+            removed = self._remove(old)
+        templates = SavedMachines(self.cache).prune(keep_days=keep_days)
+        names = tuple(f"templates/{each.key}" for each in templates.removed)
+        return Removed((*removed.names, *names), removed.freed_bytes + templates.freed_bytes)
 
     def _resolve(self, ref: str, request: Request) -> Image:
         return replace(self._built(make_plan(ref, request), build=request.build, say=request.say), ref=ref)
@@ -179,14 +182,6 @@ class ImageStore:
             else:
                 path.unlink(missing_ok=True)
         return Removed(tuple(names), freed)
-
-    def _templates(self) -> Iterator[Path]:
-        """Saved machines that nobody is making now. Their format is the driver's; what tells their last use is the
-        time of their `meta.json`, and one without it is broken."""
-        for folder in _children(self.cache / "templates"):
-            lock = folder.with_name(f"{folder.name}.lock")
-            if folder.is_dir() and not folder.name.startswith(".") and not is_locked(lock):
-                yield folder
 
     def _lock(self, key: str) -> Path:
         return self.cache / "locks" / f"image-{key}"

@@ -126,12 +126,15 @@ class QemuDriver:
             cached = True
             if key not in self._made:
                 files = MachineFiles(self._kernel, self._initrd, self._guest_root, self._open(image.rootfs))
+                held = await asyncio.to_thread(self._store.hold, key)
                 try:
                     saved, cached = await self._load_or_make(key, spec, shape, files, image, say)
                 except BaseException:
                     self._fds.remove(files.image)
                     os.close(files.image)
+                    os.close(held)
                     raise
+                self._fds.append(held)
                 self._made[key] = _Made(saved, files, shape, image)
         return Template(key=key, spec=spec, cached=cached, build_s=time.monotonic() - begun)
 
@@ -168,7 +171,7 @@ class QemuDriver:
                 return saved, True
             say(f"booting a template of image {spec.image}")
             saved = await self._make(spec, shape, files, image, say)
-            description = {"image": spec.image, "accel": shape.accel, "memory_bytes": shape.memory_bytes}
+            description = _description(spec, shape, image)
             await asyncio.to_thread(self._store.store, key, saved, description)
             return saved, False
         finally:
@@ -328,6 +331,23 @@ class QemuSandbox(RemoteSandbox):
         with contextlib.suppress(Exception):
             await self._machine.kill()
         self._live.discard(self)
+
+
+def _description(spec: TemplateSpec, shape: MachineShape, image: Image) -> dict[str, object]:
+    """What `aegis template show` tells of it."""
+    return {
+        "image": spec.image,
+        "image_digest": image.digest,
+        "accel": shape.accel,
+        "memory_bytes": shape.memory_bytes,
+        "cpus": spec.cpus,
+        "files_bytes": len(spec.files_tar),
+        "setup": list(spec.setup),
+        "services": [service.name for service in spec.services if service.in_template],
+        "env": sorted(spec.env),
+        "host_boot": boot_id(),
+        **spec.made_for,
+    }
 
 
 def _info(accel: str, version: str) -> DriverInfo:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aegis.errors import SandboxStartError
+from aegis.sandbox import saved as saved_machines
 from aegis.sandbox.qemu import memory
 from aegis.sandbox.qemu.machine import Saved
 
@@ -37,6 +38,11 @@ class TemplateStore:
         with open(self._folder / f"{key}.lock", "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+    def hold(self, key: str) -> int:
+        """Mark the template as in use until the returned descriptor is closed: nobody removes it meanwhile."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return saved_machines.hold(self._folder, key)
 
     def load(self, key: str) -> Saved | None:
         """The saved machine, or None when there is none (or only a broken one, which is then removed)."""
