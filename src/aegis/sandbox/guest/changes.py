@@ -57,6 +57,8 @@ class Tree:
         self._marked: layer.Listing | None = None
         self._kept: dict[str, bytes] = {}
         self._kept_bytes = 0
+        self.is_marked = False
+        """Whether there is a mark that was not made ahead."""
 
     def _open(self) -> None:
         if self._top < 0:
@@ -67,10 +69,6 @@ class Tree:
     @property
     def descriptors(self) -> tuple[int, ...]:
         return tuple(fd for fd in (self._top, self._image) if fd >= 0)
-
-    @property
-    def is_marked(self) -> bool:
-        return self._marked is not None
 
     # -- the mark ------------------------------------------------------------------------------------------------
 
@@ -98,6 +96,7 @@ class Tree:
                 self._kept[path] = kept
                 self._kept_bytes += len(kept)
         self._marked = now
+        self.is_marked = self.is_marked or not ahead
 
     def _kept_content(self, path: str) -> bytes | None:
         kept = self._kept.get(path)

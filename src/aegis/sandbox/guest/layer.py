@@ -1,8 +1,8 @@
 """What a folder tree holds, without its contents: taken twice, it tells what lies between.
 
-In a machine the tree is the overlay's upper layer: it holds what was written since the image, a character device 0/0 for
-each name of the image that is gone, and a mark on folders that hide the image's own. On a plain host it is the trial's
-folder. Programs of the workload may change it meanwhile: no link is followed, so that nothing outside is ever read.
+In a machine the tree is the overlay's upper layer: it holds what was written since the image, a character device 0/0
+for each name of the image that is gone, and a mark on folders that hide the image's own. On a plain host it is the
+trial's folder. Programs of the workload may change it meanwhile: no link is followed, so that nothing outside is read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def is_program(folder: str) -> bool:
 
 def rank(path: str) -> tuple[bool, str]:
     """What to take first where not all can be taken."""
-    return path.startswith(QUIET) or is_program(path), path
+    return f"{path}/".startswith(QUIET) or is_program(path), path
 
 
 class Folder:
