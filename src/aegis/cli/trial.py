@@ -6,7 +6,9 @@ import importlib
 
 import click
 
-_COMMANDS: dict[str, tuple[str, str]] = {}
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "diff": ("aegis.cli.trialdiff:diff", "What the agent changed in its machine."),
+}
 """Name → (module:object, short help): each is imported when it is used."""
 
 

@@ -194,6 +194,9 @@ class TrialResult:
     rewritten: int | None = None
     """Exchanges that the variant's rewrites changed. None for a case without rewrites, or when the agent was never
     started."""
+    changes: Mapping[str, Any] | None = None
+    """What the agent changed in its machine (`differences.described`). None when it did not come to its end, or the
+    machine was gone by then."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
@@ -202,6 +205,7 @@ class TrialResult:
         data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
         data["denied"] = [dataclasses.asdict(item) for item in self.denied]
         data["setup"] = [exchange.to_json() for exchange in self.setup]
+        data["changes"] = None if self.changes is None else dict(self.changes)
         data["simulator"] = None if self.simulator is None else dict(self.simulator)
         return data
 

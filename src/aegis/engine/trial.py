@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
+from aegis.engine.differences import Differences
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
@@ -79,6 +80,7 @@ class _Progress:
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
     simulator: Mapping[str, Any] | None = None
+    changes: Mapping[str, Any] | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -136,6 +138,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         setup=tuple(network.setup),
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
+        changes=progress.changes,
         rewritten=_rewritten(spec.case, progress.trace),
     )
     return Attempt(result)
@@ -170,7 +173,10 @@ async def _inside(
 ) -> tuple[Outcome, str]:
     env = network.environment(sandbox.network)
     await _set_up_world(spec, tools.blobs, sandbox, env)
+    differences = Differences(sandbox)
+    await differences.mark()
     agent = await _observe(spec, tools, sandbox, network, progress, env)
+    progress.changes = await differences.collect()
     if agent.user_fault is not None:
         return "error", agent.user_fault
     if agent.timed_out:

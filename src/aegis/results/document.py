@@ -28,6 +28,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
 _GIT = {"commit": None, "branch": None, "dirty": False}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_CHANGES = {"added": 0, "changed": 0, "deleted": 0, "more": 0, "first": [], "note": "", "blob": None}
 _PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
@@ -152,6 +153,7 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "faults": list(result.get("faults") or ()),
         "exchanges": result.get("exchanges", 0),
         "rewritten": result.get("rewritten"),
+        "changes": _pick(result["changes"], _CHANGES) if result.get("changes") else None,
         "trace": trace if isinstance(trace, str) else None,
         "attempts": trial.attempts,
     }
