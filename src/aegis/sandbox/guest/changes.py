@@ -285,7 +285,7 @@ class _Comparison:
 
     def _is_older(self, path: str) -> bool:
         entry = self._now.entry(path)
-        return entry is not None and layer.ENTRY.unpack(entry)[0] < self._old.begun_ns
+        return entry is not None and 0 < layer.ENTRY.unpack(entry)[0] < self._old.begun_ns
 
     def _changed(self, path: str, before: State, after: State, max_bytes: int) -> list[Difference]:
         was, now = None, None
