@@ -74,6 +74,11 @@ def diff(
         document = record.document or documents.build(record, ledger.trials(record.run_id))
         entry = find_trial(document, case, variant)
         changes = entry.get("changes")
+        if "changes" not in entry:
+            raise UsageError(
+                f"run {document['run_id']} did not keep what its agents changed: an older Aegis made it",
+                fix="run it again",
+            )
         if changes is None:
             why = entry["reason"] or entry["outcome"]
             raise UsageError(

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aegis.errors import AegisError
 from aegis.sandbox.base import WORKSPACE, Change, Changes, Sandbox
 
 TIMEOUT_S = 60.0
@@ -35,7 +34,7 @@ class Differences:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await self._sandbox.mark()
-        except (AegisError, TimeoutError) as error:
+        except Exception as error:  # of whatever kind: the trial is judged all the same
             self._failure = _words(error)
 
     async def collect(self) -> dict[str, Any]:
@@ -45,7 +44,7 @@ class Differences:
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 return described(await self._sandbox.changes())
-        except (AegisError, TimeoutError) as error:
+        except Exception as error:  # of whatever kind: the trial is judged all the same
             return _failed(_words(error))
 
 

@@ -31,4 +31,4 @@ def changed_lines(document: Mapping[str, Any]) -> Iterator[str]:
         first = found[0][0]
         more = f"… and {len(found) - MAX_LINES} more trials; " if len(found) > MAX_LINES else ""
         variant = "" if first["variant"] == BASELINE_VARIANT else f" --variant {first['variant']}"
-        yield f"{more}aegis trial diff {document['run_id']}/{first['case']}/{first['number']}{variant}"
+        yield f"{more}all of it: aegis trial diff {document['run_id']}/{first['case']}/{first['number']}{variant}"

@@ -141,7 +141,8 @@ def _summary_line(line: _Line, width: int) -> Styled:
         size = sum(each["bytes"][1] if each["bytes"][1] is not None else 0 for each in line.items)
         told = [(how, sum(each["how"] == how for each in line.items)) for how in SIGNS]
         parts = ", ".join(f"{number:,} {how}" for how, number in told if number)
-        about = f"{counted(len(line.items), 'file')} ({parts}), {_size(size)}"
+        mixed = f" ({parts})" if "," in parts else ""
+        about = f"{counted(len(line.items), 'file')}{mixed}, {_size(size)}"
     style = {"+": "add", "-": "delete"}.get(sign, "")
     return f"  {sign} {_name(line):<{width}}  {about}".rstrip(), style
 
@@ -241,4 +242,4 @@ def _marked(line: str) -> Iterator[Styled]:
     text = line[:-1] if line.endswith("\n") else line
     yield "\t".join(visible(part) for part in text.split("\t")), kind
     if not line.endswith("\n"):
-        yield "\\ No newline at the end of the file", ""
+        yield "\\ No newline at end of file", ""
