@@ -22,6 +22,8 @@ READ_BYTES = 16 << 20
 KEPT_BYTES = 4 << 20
 """What the contents of marked files may take in the server's memory."""
 MAX_CANDIDATES = 100_000
+QUICK_ENTRIES, QUICK_CANDIDATES, QUICK_BYTES = 3000, 200, 128 * 1024
+"""Up to these a comparison takes less time than a child to make it in."""
 LIST_BYTES = 4 << 20
 """Of an answer without the contents."""
 MAX_PATH = 4096
@@ -111,6 +113,24 @@ class Tree:
         assert self._marked is not None
         now = layer.take(self._top, self._marked, layered=self._image >= 0, thorough=True)
         comparison = _Comparison(self, self._marked, now)
+        return self._told(comparison, max_items, max_file_bytes, max_bytes)
+
+    def changes_at_once(self, *, max_items: int, max_file_bytes: int, max_bytes: int) -> bytes | None:
+        """The same where it takes little time, as in most trials; None where it would take long."""
+        assert self._marked is not None
+        layered = self._image >= 0
+        now = layer.take(self._top, self._marked, layered=layered, thorough=True, max_entries=QUICK_ENTRIES)
+        if not now.whole:
+            return None
+        comparison = _Comparison(self, self._marked, now, QUICK_BYTES)
+        if len(comparison.candidates) > QUICK_CANDIDATES:
+            return None
+        answer = b"".join(self._told(comparison, max_items, max_file_bytes, max_bytes))
+        return answer if comparison.has_read_all and len(answer) <= QUICK_BYTES else None
+
+    def _told(
+        self, comparison: _Comparison, max_items: int, max_file_bytes: int, max_bytes: int
+    ) -> Iterator[bytes]:
         found: list[Difference] = []
         more, contents, binary, listed = comparison.overflow, 0, [], 0
         for path in sorted(comparison.candidates, key=layer.rank):
@@ -204,16 +224,22 @@ def _differing(old: layer.Listing | None, now: layer.Listing) -> Iterator[str]:
 class _Comparison:
     """Of two listings over the same image."""
 
-    def __init__(self, tree: Tree, old: layer.Listing, now: layer.Listing) -> None:
+    def __init__(
+        self, tree: Tree, old: layer.Listing, now: layer.Listing, read_bytes: int = READ_BYTES
+    ) -> None:
         self._tree = tree
         self._old, self._now = old, now
         self._visible: dict[tuple[bool, str], bool] = {}
-        self._left = READ_BYTES
+        self._left = read_bytes
         self.overflow = 0 if now.whole else 1
         self.candidates: set[str] = set()
         for path in _differing(old, now):
             self._add(path)
             self._add_hidden(path)
+
+    @property
+    def has_read_all(self) -> bool:
+        return self._left > 0
 
     def _add(self, path: str) -> None:
         if len(self.candidates) < MAX_CANDIDATES:

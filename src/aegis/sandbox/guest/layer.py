@@ -53,8 +53,9 @@ class Folder:
 class Listing:
     """Folders by their path (`a/b`, "" for the top), each with its entries by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_entries: int) -> None:
         self.folders: dict[str, Folder] = {}
+        self.max_entries = max_entries
         self.whole = True
         """False when there was more than could be listed."""
         self.count = 0
@@ -66,13 +67,15 @@ class Listing:
         return holder.entries.get(name) if holder is not None else None
 
 
-def take(top: int, old: Listing | None, *, layered: bool, thorough: bool) -> Listing:
+def take(
+    top: int, old: Listing | None, *, layered: bool, thorough: bool, max_entries: int | None = None
+) -> Listing:
     """List what is below the open folder `top`. What has not changed since `old` shares its memory.
 
     `layered`: it is an overlay's layer. Without `thorough`, files among installed programs are taken from `old` where
     nothing was added to their folder or taken from it. Raises OSError only for the top itself.
     """
-    found = Listing()
+    found = Listing(MAX_ENTRIES if max_entries is None else max_entries)
     fd = os.open(".", FOLDER_FLAGS, dir_fd=top)
     waiting = [(fd, "", iter(_read(fd, "", found, old, layered, thorough)))]
     while waiting:
@@ -83,7 +86,7 @@ def take(top: int, old: Listing | None, *, layered: bool, thorough: bool) -> Lis
             waiting.pop()
             continue
         below = f"{path}/{name}" if path else name
-        if len(waiting) >= MAX_DEPTH or found.count >= MAX_ENTRIES:
+        if len(waiting) >= MAX_DEPTH or found.count >= found.max_entries:
             found.whole = False
             continue
         try:
@@ -115,7 +118,7 @@ def _read(
     with os.scandir(fd) as names:
         now_ns = time.time_ns()
         for each in names:
-            if found.count >= MAX_ENTRIES:
+            if found.count >= found.max_entries:
                 found.whole = False
                 break
             try:

@@ -282,9 +282,10 @@ class Server:
     def _refuse(self, stream: int, code: str, message: str) -> None:
         self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
 
-    def _adopt(self, stream: int, out: int, err: int) -> int:
-        """A child of this process looks like a program to the host. Its group; the cradle's are positive."""
-        program = Program(stream, -stream, None, [Channel(out, stream, 0), Channel(err, stream, 1)], False)
+    def _adopt(self, stream: int, pipes: tuple[int, ...]) -> int:
+        """What this process does itself looks like a program to the host. Its group; the cradle's are positive."""
+        outputs = [Channel(fd, stream, number) for number, fd in enumerate(pipes)]
+        program = Program(stream, -stream, None, outputs, False)
         program.begun = True
         self._programs[stream] = self._groups[-stream] = program
         self.send(wire.encode_json(wire.OPENED, stream, {}))

@@ -24,11 +24,14 @@ class Server(Protocol):
 class Desk:
     """The operations `mark` and `changes` of one server.
 
-    `adopt` takes a stream and two pipes, and gives the group that stands for them; `exited` is told how that ended.
+    `adopt` takes a stream and pipes to read, and gives the group that stands for them; `exited` is told how that ended.
     """
 
     def __init__(
-        self, server: Server, adopt: Callable[[int, int, int], int], exited: Callable[[dict[str, Any]], None]
+        self,
+        server: Server,
+        adopt: Callable[[int, tuple[int, ...]], int],
+        exited: Callable[[dict[str, Any]], None],
     ) -> None:
         self._server = server
         self._adopt = adopt
@@ -55,14 +58,28 @@ class Desk:
         if self.tree is None or not self.tree.is_marked:
             self._refuse(stream, "not-found", "nothing was marked")
             return
+        asked = {name: int(request[name]) for name in ("max_items", "max_file_bytes", "max_bytes")}
         try:
-            teller = Teller(self.tree, request)
+            answer = self.tree.changes_at_once(**asked)
+            if answer is not None:
+                self._say(stream, answer)
+                return
+            teller = Teller(self.tree, asked)
         except OSError as error:
             self._refuse(stream, "no-space", f"cannot compare: {error.strerror}")
             return
-        group = self._adopt(stream, teller.out, teller.err)
+        group = self._adopt(stream, (teller.out, teller.err))
         self._tellers[group] = teller
         self._server.watch(teller.done, selectors.EVENT_READ, lambda _: self._told(group))
+
+    def _say(self, stream: int, answer: bytes) -> None:
+        """It is less than a new stream may send."""
+        group = self._adopt(stream, ())
+        for start in range(0, len(answer), wire.MAX_PAYLOAD):
+            self._server.send(wire.encode(wire.DATA, stream, answer[start : start + wire.MAX_PAYLOAD]))
+        for channel in (0, 1):
+            self._server.send(wire.encode(wire.END, stream, bytes([channel])))
+        self._exited({"group": group, "alone": True, "ended": time.monotonic(), "code": 0})
 
     def give_up(self, group: int) -> None:
         """The host does not wait for its answer any longer. Nothing happens for any other program's group."""
@@ -89,8 +106,7 @@ class Teller:
     """Begun when it is made, which may raise OSError. `out` and `err` are read, and closed, by whoever made it; `done`
     ends when it has ended."""
 
-    def __init__(self, tree: changes.Tree, request: dict[str, Any]) -> None:
-        asked = {name: int(request[name]) for name in ("max_items", "max_file_bytes", "max_bytes")}
+    def __init__(self, tree: changes.Tree, asked: dict[str, int]) -> None:
         pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(3)]
         try:
             self._pid = os.fork()
