@@ -67,6 +67,7 @@ def test_document_of_a_mixed_run() -> None:
         "faults": [],
         "exchanges": 0,
         "rewritten": None,
+        "changes": None,
         "trace": "a" * 64,
         "clock": None,
         "collected": [],

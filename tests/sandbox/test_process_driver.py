@@ -9,6 +9,7 @@ import pytest
 from aegis.errors import GuestOperationError, SandboxLostError
 from aegis.sandbox.base import Sandbox
 from aegis.sandbox.process import ProcessDriver
+from support.conformance_changes import ChangesConformance
 from support.conformance_dial import DialConformance
 from support.conformance_exec import (
     SPEC,
@@ -122,3 +123,7 @@ def test_a_plain_host_has_no_clock_of_its_own(bench: Bench) -> None:
         assert "TZ" not in await text_of(sandbox, "env")
 
     bench.trial(use, SPEC)
+
+
+class TestChanges(ChangesConformance):
+    pass

@@ -69,6 +69,8 @@ def test_every_operation_is_in_the_table() -> None:
         "prepare",
         "attach",
         "rest",
+        "mark",
+        "changes",
         "connect",
         "refused",
         "lookup",

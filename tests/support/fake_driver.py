@@ -12,12 +12,14 @@ import tarfile
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from aegis.errors import GuestOperationError, HostileArchiveError, SandboxLostError
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
     WORKSPACE,
+    Change,
     Changes,
     Completed,
     DriverInfo,
@@ -149,6 +151,7 @@ class FakeSandbox:
         self.clock_error = driver.clock_error
         self.gather_error = driver.gather_error
         self.stopped = False
+        self._marked: dict[str, bytes] | None = None
         self._lost: SandboxLostError | None = None
         self._gone = asyncio.Event()
         if spec.files_tar:
@@ -252,18 +255,26 @@ class FakeSandbox:
             raise self.clock_error
         self.clocks.append((len(self.commands), at, zone))
 
-    async def mark(self) -> None:
-        self._check()
-
-    async def changes(
-        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = MIB
-    ) -> Changes:
-        self._check()
-        return Changes(())
-
     async def dial(self, port: int, *, wait_s: float = 0.0) -> FakeProcess:
         self._check()
         raise GuestOperationError(f"nothing listens on {port}", code="not-found")
+
+    async def mark(self) -> None:
+        self._check()
+        self._marked = dict(self.files)
+
+    async def changes(
+        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = 1 * MIB
+    ) -> Changes:
+        self._check()
+        if self._marked is None:
+            raise GuestOperationError("nothing was marked", code="not-found")
+        items = [
+            _change(path, self._marked.get(path), self.files.get(path))
+            for path in sorted(self._marked.keys() | self.files.keys())
+            if self._marked.get(path) != self.files.get(path)
+        ]
+        return Changes(tuple(items[:max_items]), max(len(items) - max_items, 0))
 
     async def stop(self) -> None:
         self.stopped = True
@@ -283,6 +294,14 @@ class FakeSandbox:
 
     async def wait_gone(self) -> None:
         await self._gone.wait()
+
+
+def _change(path: str, before: bytes | None, after: bytes | None) -> Change:
+    how: Literal["added", "changed", "deleted"] = "changed"
+    if before is None or after is None:
+        how = "added" if before is None else "deleted"
+    sizes = [None if data is None else len(data) for data in (before, after)]
+    return Change(path, how, "file", sizes[0], sizes[1], before, after)
 
 
 class FakeProcess:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.conformance_changes import ChangesConformance
 from support.conformance_exec import TerminalConformance
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
 from support.conformance_gather import GatherConformance
@@ -34,4 +35,8 @@ class TestGather(GatherConformance):
 
 
 class TestTemplate(TemplateConformance):
+    pass
+
+
+class TestChanges(ChangesConformance):
     pass

@@ -40,6 +40,10 @@ class LedgerSink:
         )
         row |= (result.collected or Collected()).row()
         row["setup"] = self._blob(row["setup"]) if result.setup else None
+        if result.changes is not None:
+            told = dict(result.changes)
+            items = told.pop("items")
+            row["changes"] = told | {"blob": self._blob({"items": items}) if items else None}
         if result.trace is not None:
             row["trace"] = self._blob(row["trace"])
             row["answer"] = result.trace.answer

@@ -129,6 +129,7 @@ def find_trial(document: dict[str, Any], written: str, variant: str | None = Non
 def _describe(
     entry: dict[str, Any], trace: dict[str, Any] | None, attempts: list[dict[str, Any]]
 ) -> Iterator[str]:
+    from aegis.report.changedlines import changed_line
     from aegis.report.text import one_line, visible
 
     yield f"{one_line(entry['case'])}/{entry['number']}: {entry['outcome']}  {one_line(entry['reason'])}".rstrip()
@@ -136,6 +137,8 @@ def _describe(
         reason, _, diff = score["reason"].partition("\n")
         yield f"  {'passed' if score['passed'] else 'MISSED'}  {one_line(score['scorer'])}: {one_line(reason)}"
         yield from (f"    {visible(line)}" for line in diff.splitlines())
+    if line := changed_line(entry):
+        yield f"  {one_line(line)}"
     for attempt in attempts if len(attempts) > 1 else ():
         how = attempt["outcome"] or "no result"
         yield f"  attempt {attempt['epoch']}: {how}  {one_line(attempt['reason'])}".rstrip()

@@ -7,6 +7,7 @@ import importlib
 import click
 
 _COMMANDS: dict[str, tuple[str, str]] = {
+    "diff": ("aegis.cli.trialdiff:diff", "What the agent changed in its machine."),
     "collected": ("aegis.cli.trialcollected:collected", "The files that were kept with it."),
 }
 """Name → (module:object, short help): each is imported when it is used."""

@@ -198,6 +198,9 @@ class TrialResult:
     rewritten: int | None = None
     """Exchanges that the variant's rewrites changed. None for a case without rewrites, or when the agent was never
     started."""
+    changes: Mapping[str, Any] | None = None
+    """What the agent changed in its machine (`differences.described`). None when it did not come to its end, or the
+    machine was gone by then."""
     clock: Clock | None = None
     """What the machine's clock showed when the agent started; None: the real time."""
     collected: Collected | None = None
@@ -210,6 +213,7 @@ class TrialResult:
         data["sandbox"] = self.sandbox and dataclasses.asdict(self.sandbox)
         data["denied"] = [dataclasses.asdict(item) for item in self.denied]
         data["setup"] = [exchange.to_json() for exchange in self.setup]
+        data["changes"] = None if self.changes is None else dict(self.changes)
         data["clock"] = self.clock and self.clock.model_dump(mode="json")
         data["collected"] = self.collected and dataclasses.asdict(self.collected)
         data["simulator"] = None if self.simulator is None else dict(self.simulator)

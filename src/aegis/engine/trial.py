@@ -16,6 +16,7 @@ from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
 from aegis.engine import clocks
 from aegis.engine.collecting import collect
+from aegis.engine.differences import Differences
 from aegis.engine.kept import Collected
 from aegis.engine.lastlook import LastLook
 from aegis.engine.ports import BlobSource, BlobStore, NetworkSource, TrialNetwork
@@ -97,6 +98,7 @@ class _Progress:
     """What expectations remember of the world, by their number."""
     processes: Processes | GuestOperationError | None = None
     collected: Collected | None = None
+    changes: Mapping[str, Any] | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -163,6 +165,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
         rewritten=rewritten,
+        changes=progress.changes,
         clock=spec.case.world.clock,
         collected=progress.collected,
     )
@@ -199,7 +202,10 @@ async def _inside(
     env = {**network.environment(sandbox.network), **clocks.environment(spec.case.world.clock)}
     await _set_up_world(spec, tools.blobs, sandbox, progress.services, env)
     await _look_before(spec, tools, sandbox, progress)
+    differences = Differences(sandbox)
+    await differences.mark()
     agent = await _observe(spec, tools, sandbox, network, progress, env)
+    progress.changes = await differences.collect()
     progress.collected = await collect(sandbox, spec.case.collect, tools.blobs)
     if agent.user_fault is not None:
         return "error", agent.user_fault

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aegis.report.changedlines import changed_line
 from aegis.results import verdict
 from aegis.results.files import write_atomic
 from aegis.results.show import BASELINE_VARIANT, reason
@@ -102,6 +103,8 @@ def _testcase(suite: ET.Element, suite_name: str, trial: Mapping[str, Any]) -> N
 def _details(trial: Mapping[str, Any]) -> str:
     lines = [reason(trial)]
     lines += [f"{score['scorer']}: {score['reason']}" for score in trial["scores"] if not score["passed"]]
+    if line := changed_line(trial):
+        lines.append(line)
     return "\n".join(dict.fromkeys(lines))
 
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from aegis.report.changedlines import changed_lines
 from aegis.report.outside import (
     consumed,
     denied_lines,
@@ -83,6 +84,7 @@ def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color
     parts += [_text(line, "bold red") for line in replay_lines(document)]
     parts += [_text(line) for line in stress_lines(document)]
     parts += [_text(line, "red") for line in part_lines(document)]
+    parts += [_text(line) for line in changed_lines(document)]
     parts += [_text(line, "yellow") for line in (*fault_lines(document), *denied_lines(document))]
     return _render(parts, width, color)
 

@@ -28,6 +28,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
 _GIT = {"commit": None, "branch": None, "dirty": False}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_CHANGES = {"added": 0, "changed": 0, "deleted": 0, "more": 0, "first": [], "note": "", "blob": None}
 _CLOCK = {"at": None, "zone": None}
 _FILE = {"path": "", "bytes": 0, "blob": ""}
 _MISSING = {"path": None, "why": ""}
@@ -155,6 +156,7 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "faults": list(result.get("faults") or ()),
         "exchanges": result.get("exchanges", 0),
         "rewritten": result.get("rewritten"),
+        "changes": _pick(result["changes"], _CHANGES) if result.get("changes") else None,
         "trace": trace if isinstance(trace, str) else None,
         "clock": _pick(result["clock"], _CLOCK) if result.get("clock") else None,
         "collected": [_pick(file, _FILE) for file in result.get("collected") or ()],

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from . import cradle, identity, network, relay, wire
+from . import cradle, identity, network, relay, teller, wire
 
 HIGH_WATER = 524288
 READ_SIZE = 32768
@@ -87,6 +87,7 @@ class Server:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._relays = relay.Relays(self)
         self._network: network.Network | None = None
+        self.desk = teller.Desk(self, self._adopt, self._exited)
         self.done = False
 
     def open_network(self) -> network.Network:
@@ -107,6 +108,7 @@ class Server:
                     callback(mask)
             if not events:
                 self._ask_for_spare()
+        self.desk.close()
 
     # -- descriptors ---------------------------------------------------------------------------------------------
 
@@ -224,6 +226,7 @@ class Server:
             except (OSError, struct.error):
                 pass  # no terminal has this size
         elif kind == wire.CLOSE:
+            self.desk.give_up(program.group)
             if program.gone:
                 self._forget(program)
             else:
@@ -264,7 +267,12 @@ class Server:
             self._start(stream, {**request, "op": "exec"}, held=True)
         elif operation == "clock":
             self._set_clock(stream, request)
+        elif operation == "mark":
+            self.desk.mark(stream)
+        elif operation == "changes":
+            self.desk.tell(stream, request)
         elif operation == "rest":
+            self.desk.mark_ahead()
             if self._network is not None:
                 identity.rehearse()
             gc.collect()
@@ -300,6 +308,17 @@ class Server:
             self._refresh(channel)
         self._prepared[name] = target
         self.send(wire.encode_json(wire.OPENED, stream, {}))
+
+    def _adopt(self, stream: int, pipes: tuple[int, ...]) -> int:
+        """What this process does itself looks like a program to the host. Its group; the cradle's are positive."""
+        outputs = [Channel(fd, stream, number) for number, fd in enumerate(pipes)]
+        program = Program(stream, -stream, None, outputs, False)
+        program.begun = True
+        self._programs[stream] = self._groups[-stream] = program
+        self.send(wire.encode_json(wire.OPENED, stream, {}))
+        for channel in program.outputs:
+            self._refresh(channel)
+        return -stream
 
     def _attach(self, stream: int, name: str) -> None:
         """Give a prepared program, which ran under another stream number until now, to this stream. All that was sent
