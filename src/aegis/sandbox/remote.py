@@ -20,7 +20,7 @@ from aegis.sandbox.base import (
     SandboxInfo,
 )
 from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
-from aegis.sandbox.network import NetworkPaths
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
 
 TAR_OVERHEAD = 4 * MIB
 KILL_GRACE_S = 30.0
@@ -136,6 +136,10 @@ class RemoteSandbox:
         self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = MIB
     ) -> Changes:
         raise GuestOperationError("nothing was marked", code="not-found")
+
+    async def reconnect(self, network: NetworkAccess | None) -> None:
+        """Drivers override."""
+        raise SandboxError("this sandbox cannot be used again")
 
     async def stop(self) -> None:
         if self._stopping is None:

@@ -1,0 +1,136 @@
+"""What a culprit left behind: files, rows, processes; and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from aegis.audit import rows
+from aegis.audit.rows import RowChange
+from aegis.sandbox.base import Change, Changes
+
+Kind = Literal["file", "process"]
+MAX_ITEMS = 200
+"""Of one culprit. More are counted, and not looked into."""
+_LEFT_OUT = ("/proc/", "/sys/", "/dev/")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A program that runs in the sandbox."""
+
+    pid: int
+    started: int
+    """Clock ticks since the machine's boot: with the pid, which process it is."""
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Carrier:
+    """One thing that a culprit left."""
+
+    kind: Kind
+    name: str
+    """A path, or a command line."""
+    how: str
+    """`added`, `changed`, `deleted`, or `left running`."""
+    rows: tuple[RowChange, ...] = ()
+    """What changed in it, for a database."""
+    change: Change | None = None
+    """The change itself, of a file."""
+    confirmed: bool = False
+    """Whether undoing it, and of all things only what is confirmed, gave the victim its usual result back."""
+
+
+def parse_processes(text: str) -> dict[tuple[int, int], Running]:
+    """From the lines `PID START COMMAND` of the listing; what is not such a line is left out."""
+    found = {}
+    for line in text.splitlines():
+        parts = line.split(" ", 2)
+        if len(parts) == 3 and parts[0].isdecimal() and parts[1].isdecimal() and parts[2].strip():
+            pid, started = int(parts[0]), int(parts[1])
+            found[pid, started] = Running(pid, started, parts[2].strip())
+    return found
+
+
+def left_behind(
+    changes: Changes,
+    before: dict[tuple[int, int], Running],
+    after: dict[tuple[int, int], Running],
+) -> tuple[Carrier, ...]:
+    """Everything that differs, the likely ones first: databases, files with content, other files, processes."""
+    files = [_of_file(change) for change in changes.items if not change.path.startswith(_LEFT_OUT)]
+    # A folder that was added with its files is no news of its own.
+    added = {carrier.name for carrier in files if carrier.how == "added"}
+    folders = {path.rpartition("/")[0] for path in added}
+    kept = [
+        carrier
+        for carrier in files
+        if not (
+            carrier.change is not None
+            and carrier.change.kind == "folder"
+            and (carrier.how == "changed" or carrier.name in folders)
+        )
+    ]
+    kept.sort(
+        key=lambda carrier: (not carrier.rows, carrier.change is not None and carrier.change.kind != "file")
+    )
+    new = [running for key, running in sorted(after.items()) if key not in before]
+    processes = [Carrier("process", running.command, "left running") for running in new]
+    return (*kept[:MAX_ITEMS], *_once(processes))
+
+
+def _of_file(change: Change) -> Carrier:
+    return Carrier("file", change.path, change.how, _rows(change), change)
+
+
+def _rows(change: Change) -> tuple[RowChange, ...]:
+    if not (rows.is_sqlite(change.before) or rows.is_sqlite(change.after)):
+        return ()
+    before = rows.read_sqlite(change.before or b"")
+    after = rows.read_sqlite(change.after or b"")
+    return () if before is None or after is None else rows.row_changes(before, after)
+
+
+def _once(carriers: Iterable[Carrier]) -> list[Carrier]:
+    return list({carrier.name: carrier for carrier in carriers}.values())
+
+
+def can_undo(carrier: Carrier) -> bool:
+    """Whether its state of before is known."""
+    change = carrier.change
+    if carrier.kind == "process" or change is None:
+        return carrier.kind == "process"
+    return carrier.how == "added" or (change.kind == "file" and change.before is not None)
+
+
+def mark_confirmed(carriers: Sequence[Carrier], guilty: Iterable[Carrier]) -> tuple[Carrier, ...]:
+    """The guilty ones first, marked."""
+    names = {(carrier.kind, carrier.name) for carrier in guilty}
+    marked = [replace(carrier, confirmed=(carrier.kind, carrier.name) in names) for carrier in carriers]
+    return tuple(sorted(marked, key=lambda carrier: not carrier.confirmed))
+
+
+def describe(carrier: Carrier) -> str:
+    """`file /workspace/desk.db changed: table hours added with 1 row (1, falcon, 2.0)`."""
+    if carrier.kind == "process":
+        return f"process left running: {carrier.name}"
+    kind = "file" if carrier.change is None else carrier.change.kind
+    inside = "; ".join(_told(change) for change in carrier.rows)
+    return f"{kind} {carrier.name} {carrier.how}" + (f": {inside}" if inside else "")
+
+
+def _told(change: RowChange) -> str:
+    if change.how == "deleted":
+        return f"table {change.table} deleted with {_counted(change.deleted)}"
+    examples = f" ({' | '.join(change.examples)})" if change.examples else ""
+    if change.how == "added":
+        return f"table {change.table} added with {_counted(change.added)}{examples}"
+    parts = [f"{_counted(change.added)} added{examples}"] if change.added else []
+    parts += [f"{_counted(change.deleted)} deleted"] if change.deleted else []
+    return f"table {change.table}: {', '.join(parts)}"
+
+
+def _counted(number: int) -> str:
+    return f"{number:,} row{'' if number == 1 else 's'}"
