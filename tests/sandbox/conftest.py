@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
+    "support.conformance_changes",
     "support.conformance_dial",
     "support.conformance_exec",
     "support.conformance_files",

@@ -8,6 +8,7 @@ import pytest
 
 from aegis.errors import SandboxLostError
 from aegis.sandbox.process import ProcessDriver
+from support.conformance_changes import ChangesConformance
 from support.conformance_dial import DialConformance
 from support.conformance_exec import (
     SPEC,
@@ -101,3 +102,7 @@ def test_it_claims_no_isolation(bench: Bench) -> None:
         False,
     )
     assert "NO ISOLATION" in (info.note or "")
+
+
+class TestChanges(ChangesConformance):
+    pass

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.register_assert_rewrite(
+    "support.conformance_changes",
     "support.conformance_dial",
     "support.conformance_exec",
     "support.conformance_files",

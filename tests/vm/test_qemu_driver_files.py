@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from support.conformance_changes import ChangesConformance
 from support.conformance_exec import TerminalConformance
 from support.conformance_files import GetConformance, PutConformance, TreeConformance
 from support.conformance_life import TemplateConformance
@@ -29,4 +30,8 @@ class TestTree(TreeConformance):
 
 
 class TestTemplate(TemplateConformance):
+    pass
+
+
+class TestChanges(ChangesConformance):
     pass

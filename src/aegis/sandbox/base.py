@@ -201,7 +201,11 @@ class Process(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between what a file system held at `Sandbox.mark` and what it holds now."""
+    """One difference between what a file system held at `Sandbox.mark` and what it holds now.
+
+    What became something of another kind (a file, a folder) is two: `deleted`, then `added`. Folders are told when they
+    were added or deleted, or their permissions changed; what is in them is told by itself.
+    """
 
     path: str
     """Absolute guest path."""
@@ -215,6 +219,10 @@ class Change:
     """Content then, or where a link led; None when it was not kept (too large, or not asked for)."""
     after: bytes | None = None
     """Content now, as `before`."""
+    before_mode: int | None = None
+    """Permission bits then; None for what was added. A file may be `changed` in nothing but these."""
+    after_mode: int | None = None
+    """Permission bits now; None for what was deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +322,12 @@ class Sandbox(Protocol):
     async def changes(
         self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = 1 * MIB
     ) -> Changes:
-        """What differs from the last `mark`. Contents of at most `max_file_bytes` come along, `max_bytes` in all.
+        """What differs from the last `mark`, which stays. Contents of at most `max_file_bytes` come along, `max_bytes`
+        in all; texts come before what is binary.
+
+        A file that was written anew with the same bytes is none, where the bytes at the mark are known (those of files
+        of at most 64 KiB, within bounds). What a program writes through shared memory (`mmap`) is not seen before the
+        file's time or size changes too.
 
         `/proc`, `/sys`, `/dev` and what the machine's own program writes are left out. Raises `GuestOperationError`
         (`not-found`) when nothing was marked."""

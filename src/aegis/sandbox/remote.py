@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from aegis.errors import GuestOperationError, HostileArchiveError, SandboxError, SandboxLostError
-from aegis.sandbox import archive
+from aegis.sandbox import archive, changes
 from aegis.sandbox.base import (
     MAX_GET_BYTES,
     MIB,
@@ -130,12 +130,15 @@ class RemoteSandbox:
         return await asyncio.to_thread(archive.unpack, data, dest, max_bytes=max_bytes, max_files=max_files)
 
     async def mark(self) -> None:
-        await self._operation({"op": "mark"}, b"", 0)
+        process = await self._mux.open({"op": "mark"})
+        self._mux.forget(process.stream)
 
     async def changes(
         self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = MIB
     ) -> Changes:
-        raise GuestOperationError("nothing was marked", code="not-found")
+        bounds = {"max_items": max_items, "max_file_bytes": max_file_bytes, "max_bytes": max_bytes}
+        answer = await self._operation({"op": "changes", **bounds}, b"", changes.answer_bytes(max_bytes))
+        return await asyncio.to_thread(changes.read, answer, **bounds)
 
     async def reconnect(self, network: NetworkAccess | None) -> None:
         """Drivers override."""

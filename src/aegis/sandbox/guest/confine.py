@@ -28,7 +28,7 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER = 1, 24, 36
 CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_BOOT, CAP_MKNOD = 16, 17, 22, 27
 SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 MAX_PROCESSES = 4096
-RESERVED_BYTES = 24 * 1024 * 1024
+RESERVED_BYTES = 32 * 1024 * 1024
 """Kept for the kernel and the server when the workload has all that it may have."""
 PROGRAM_BYTES = 40 * 1024 * 1024
 """Kept for programs when every file system is full."""

@@ -20,7 +20,7 @@ if not __package__:  # run as a script, with a folder of which only this one is 
         os.path.basename(os.path.dirname(os.path.abspath(__file__)))
     ).__name__
 
-from . import confine, cradle, identity, network, server
+from . import changes, confine, cradle, identity, network, server
 
 IMAGE, UPPER, MERGED = "/mnt/image", "/mnt/upper", identity.MERGED
 MAX_FILES = 16384
@@ -36,7 +36,9 @@ def serve_folder(root: str, link: int) -> None:
         cradle.Cradle(theirs, confine.Folder(root)).serve()
         os._exit(0)
     theirs.close()
-    server.Server(link, ours, wait_on_hangup=False).serve()
+    served = server.Server(link, ours, wait_on_hangup=False)
+    served.desk.tree = changes.Tree(root, None)
+    served.serve()
     ours.close()
     os.wait()
 
@@ -57,6 +59,7 @@ def serve_machine() -> None:
         # After the fork: no program of the workload inherits a descriptor of these.
         resource.setrlimit(resource.RLIMIT_NOFILE, (MAX_FILES, MAX_FILES))
         served = server.Server(link, ours, wait_on_hangup=True)
+        served.desk.tree = changes.Tree(f"{UPPER}/data", IMAGE)
         served.open_network().open()
         network.settle(identity.workload_root())
         served.serve()

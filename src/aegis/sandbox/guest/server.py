@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from . import cradle, identity, network, relay, wire
+from . import cradle, identity, network, relay, teller, wire
 
 HIGH_WATER = 524288
 READ_SIZE = 32768
@@ -87,6 +87,7 @@ class Server:
         self._callbacks: dict[int, Callable[[int], None]] = {}
         self._relays = relay.Relays(self)
         self._network: network.Network | None = None
+        self.desk = teller.Desk(self, self._adopt, self._exited)
         self.done = False
 
     def open_network(self) -> network.Network:
@@ -107,6 +108,7 @@ class Server:
                     callback(mask)
             if not events:
                 self._ask_for_spare()
+        self.desk.close()
 
     # -- descriptors ---------------------------------------------------------------------------------------------
 
@@ -224,6 +226,7 @@ class Server:
             except (OSError, struct.error):
                 pass  # no terminal has this size
         elif kind == wire.CLOSE:
+            self.desk.give_up(program.group)
             if program.gone:
                 self._forget(program)
             else:
@@ -260,7 +263,12 @@ class Server:
         elif operation == "prepare":
             self._prepared[request["name"]] = stream
             self._start(stream, {**request, "op": "exec"}, held=True)
+        elif operation == "mark":
+            self.desk.mark(stream)
+        elif operation == "changes":
+            self.desk.tell(stream, request)
         elif operation == "rest":
+            self.desk.mark_ahead()
             if self._network is not None:
                 identity.rehearse()
             gc.collect()
@@ -273,6 +281,16 @@ class Server:
 
     def _refuse(self, stream: int, code: str, message: str) -> None:
         self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
+
+    def _adopt(self, stream: int, out: int, err: int) -> int:
+        """A child of this process looks like a program to the host. Its group; the cradle's are positive."""
+        program = Program(stream, -stream, None, [Channel(out, stream, 0), Channel(err, stream, 1)], False)
+        program.begun = True
+        self._programs[stream] = self._groups[-stream] = program
+        self.send(wire.encode_json(wire.OPENED, stream, {}))
+        for channel in program.outputs:
+            self._refresh(channel)
+        return -stream
 
     def _attach(self, stream: int, name: str) -> None:
         """Give a prepared program, which ran under another stream number until now, to this stream."""
