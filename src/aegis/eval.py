@@ -325,10 +325,10 @@ def audit_leaks(
     """Run a suite's trials in fresh machines and one after another in shared ones, and find out which results depend on
     what ran before. Blocks; in asynchronous code use `aaudit_leaks`, which has the same arguments.
 
-    `as_mode`: how the team runs its suite, which decides the verdict. `orders`: in how many orders a shared machine gets
-    the trials; the suite's own is the first. `max_probes`: at most so many machines are started to find out who it was.
-    `seed` decides the shuffled orders. The others as in `run`. Returns the audit document (`aegis.audit/1`); nothing is
-    written to the ledger's runs. Raises like `run`.
+    `as_mode`: how the team runs its suite, which decides the verdict. `orders`: in how many orders a shared machine
+    gets the trials; the suite's own is the first. `max_probes`: at most so many machines are started to find out who
+    it was. `seed` decides the shuffled orders. The others as in `run`. Returns the audit document (`aegis.audit/1`);
+    nothing is written to the ledger's runs. Raises like `run`.
     """
     return _block(
         aaudit_leaks(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from aegis._eval.prepare import Prepared, by_id
@@ -17,7 +17,8 @@ from aegis.engine.spec import BASELINE, PlannedTrial, TrialResult
 from aegis.engine.trial import TrialTools, run_trial
 from aegis.errors import GuestOperationError, SandboxError
 from aegis.sandbox import leftovers
-from aegis.sandbox.base import MIB, Sandbox
+from aegis.sandbox.base import MIB, Changes, Sandbox
+from aegis.sandbox.guest.trust import AUTHORITY, BUNDLE
 from aegis.sandbox.shared import SharedDriver
 from aegis.suite.model import Case
 
@@ -126,7 +127,7 @@ class Bench:
     ) -> Leftovers:
         """As `after`, with a look at what the culprits have left, of which `undo` is undone before the victim runs."""
         async with self._free, SharedDriver(self.tools.driver) as driver:
-            machine = await driver.open(self.tools.template)
+            machine = await self._open(driver, victim)
             note = await _mark(machine)
             running = carriers.parse_processes(await leftovers.list_processes(machine))
             for trial in culprits:
@@ -135,16 +136,24 @@ class Bench:
                     await self._reset(driver.machine, self._cases[trial.case])
             if driver.machine is not machine:
                 note = "the machine did not outlive the culprit"
-            found, more = (), 0
+            found: tuple[Carrier, ...] = ()
+            more = 0
             undone = not undo
             if not note:
-                changes = await machine.changes(
-                    max_items=carriers.MAX_ITEMS, max_file_bytes=MAX_FILE_BYTES, max_bytes=MAX_BYTES
-                )
+                changes = await _changes(machine)
                 now = carriers.parse_processes(await leftovers.list_processes(machine))
                 found, more = carriers.left_behind(changes, running, now), changes.more
                 undone = await _undo(machine, undo, [now[key] for key in now if key not in running])
             return Leftovers(found, more, note, await self._trial(driver, victim), undone)
+
+    async def _open(self, driver: SharedDriver, trial: Trial) -> Sandbox:
+        """The machine before its first trial, with what each is given that has a network: that is no news later."""
+        planned = PlannedTrial(trial.case, BASELINE, trial.number)
+        network = await self.tools.network.open(planned, suite=self.prepared.suite.suite)
+        try:
+            return await driver.open(self.tools.template, network=network.access)
+        finally:
+            await asyncio.shield(network.close())
 
     async def _trial(self, driver: SharedDriver, trial: Trial) -> Seen:
         alone = driver.machine is None
@@ -165,7 +174,7 @@ class Bench:
         return _seen(attempt.result, alone=alone)
 
     async def _reset(self, machine: Sandbox | None, case: Case) -> None:
-        """What the team would do after a trial of this case. A step that fails is told, as its harness would not stop."""
+        """What the team would do after a trial of this case. A step that fails is told, and goes by."""
         for step in case.world.reset:
             if machine is None:
                 return
@@ -198,6 +207,18 @@ async def _mark(machine: Sandbox) -> str:
     except GuestOperationError as error:
         return f"this sandbox cannot tell what changed: {error}"
     return ""
+
+
+async def _changes(machine: Sandbox) -> Changes:
+    changes = await machine.changes(
+        max_items=carriers.MAX_ITEMS, max_file_bytes=MAX_FILE_BYTES, max_bytes=MAX_BYTES
+    )
+    if machine.info.driver != "process":
+        return changes
+    # Written by the host for each trial: the port of its proxy, and whom its clients trust.
+    own = ("/etc/environment", AUTHORITY, BUNDLE)
+    kept = tuple(change for change in changes.items if change.path not in own)
+    return Changes(kept, changes.more)
 
 
 async def _undo(machine: Sandbox, undo: Sequence[Carrier], running: Sequence[carriers.Running]) -> bool:

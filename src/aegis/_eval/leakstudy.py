@@ -133,7 +133,7 @@ class _Case:
         seen = await self._bench.after(mode, before, self._suspicion.victim)
         names = listed([trial.case for trial in before])
         reset = ", reset" if mode == "reset" else ""
-        self._say(f"probe: {self._suspicion.victim} after {names}{reset}: {seen.outcome}")
+        self._say(f"probe: {self._suspicion.victim} {seen.outcome} after {names}{reset}")
         return seen
 
     async def _flips(self, before: tuple[Trial, ...]) -> bool:
@@ -189,5 +189,5 @@ class _Case:
         found = await self._bench.leftovers(self._mode, finding.culprits, self._suspicion.victim, undo)
         without = f" without {listed([carrier.name for carrier in undo])}" if undo else ""
         names = listed([trial.case for trial in finding.culprits])
-        self._say(f"probe: {self._suspicion.victim} after {names}{without}: {found.victim.outcome}")
+        self._say(f"probe: {self._suspicion.victim} {found.victim.outcome} after {names}{without}")
         return found

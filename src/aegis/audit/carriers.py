@@ -59,26 +59,24 @@ def left_behind(
     before: dict[tuple[int, int], Running],
     after: dict[tuple[int, int], Running],
 ) -> tuple[Carrier, ...]:
-    """Everything that differs, the likely ones first: databases, files with content, other files, processes."""
-    files = [_of_file(change) for change in changes.items if not change.path.startswith(_LEFT_OUT)]
-    # A folder that was added with its files is no news of its own.
-    added = {carrier.name for carrier in files if carrier.how == "added"}
-    folders = {path.rpartition("/")[0] for path in added}
-    kept = [
-        carrier
-        for carrier in files
-        if not (
-            carrier.change is not None
-            and carrier.change.kind == "folder"
-            and (carrier.how == "changed" or carrier.name in folders)
-        )
+    """Everything that differs, the likely ones first: databases, processes, files, folders, the rest. A folder is news
+    only when it came or went, not when something in it did."""
+    files = [
+        _of_file(change)
+        for change in changes.items
+        if not change.path.startswith(_LEFT_OUT) and not (change.kind == "folder" and change.how == "changed")
     ]
-    kept.sort(
-        key=lambda carrier: (not carrier.rows, carrier.change is not None and carrier.change.kind != "file")
-    )
     new = [running for key, running in sorted(after.items()) if key not in before]
-    processes = [Carrier("process", running.command, "left running") for running in new]
-    return (*kept[:MAX_ITEMS], *_once(processes))
+    found = files[:MAX_ITEMS] + _once(Carrier("process", running.command, "left running") for running in new)
+    return tuple(sorted(found, key=_likely))
+
+
+def _likely(carrier: Carrier) -> int:
+    if carrier.rows:
+        return 0
+    if carrier.change is None:
+        return 1
+    return {"file": 2, "folder": 3}.get(carrier.change.kind, 4)
 
 
 def _of_file(change: Change) -> Carrier:

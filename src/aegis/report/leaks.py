@@ -59,7 +59,8 @@ def _lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
     if not dependent:
         yield f"No case of {cases} was shown to depend on what ran before it {_AS[document['studied']]}."
         if document["p"] <= 0.025:
-            yield f"The suite as a whole does differ (p = {document['p']:.2g}): more --orders or --trials would name cases."
+            p = f"{document['p']:.2g}"
+            yield f"The suite as a whole does differ (p = {p}): more --orders or --trials would name cases."
     else:
         yield f"{counted(len(dependent), 'case')} of {cases} depend on what ran before, {_AS[document['studied']]}:"
     for case in dependent:
@@ -78,14 +79,16 @@ def _lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
         yield from _wrapped(f"note: {one_line(note, 400)}", width)
     yield ""
     probes = document["probes"]
-    yield f"{counted(probes['used'], 'probe')} of {probes['max']}; seed {document['seed']}; {duration(document['duration_s'])}"
+    used = f"{counted(probes['used'], 'probe')} of {probes['max']}"
+    yield f"{used}; seed {document['seed']}; {duration(document['duration_s'])}"
 
 
 def headline(document: Mapping[str, Any]) -> str:
     """`leaky-suite: 94 % shown in one machine, 81 % true.`"""
     shown, true = document["shown"], document["true"]
     where = _AS["shared"] if document["as"] == "fresh" else _AS[document["as"]]
-    return f"{one_line(document['suite'], NAME_COLUMNS)}: {whole_percent(shown)} shown {where}, {whole_percent(true)} true."
+    suite = one_line(document["suite"], NAME_COLUMNS)
+    return f"{suite}: {whole_percent(shown)} shown {where}, {whole_percent(true)} true."
 
 
 def whole_percent(value: float | None) -> str:

@@ -36,14 +36,18 @@ async def list_processes(sandbox: Sandbox) -> str:
     """A line `PID START COMMAND` for each process that does not belong to the machine itself; "" when the image cannot
     tell. The machine's word: hostile."""
     where = _FOLDER if sandbox.info.driver == "process" else _MACHINE
-    script = f"set -f; {where}; set +f\n{_LIST}"
+    script = f'echo "$HOME"; set -f; {where}; set +f\n{_LIST}'
     try:
         done = await sandbox.run(
             ("/bin/sh", "-c", script), timeout_s=STEP_TIMEOUT_S, max_output_bytes=LISTING_BYTES
         )
     except GuestOperationError:
         return ""
-    return done.stdout.decode("utf-8", "replace")
+    home, _, text = done.stdout.decode("utf-8", "replace").partition("\n")
+    if sandbox.info.driver == "process":
+        # The folder has another name in each trial; the same program must have the same command line.
+        text = text.replace(home, WORKSPACE)
+    return text
 
 
 async def undo(sandbox: Sandbox, change: Change) -> bool:

@@ -62,10 +62,10 @@ class SharedDriver:
         """The machine between two trials; None before the first."""
         return self._machine
 
-    async def open(self, template: Template) -> Sandbox:
+    async def open(self, template: Template, *, network: NetworkAccess | None = None) -> Sandbox:
         """The machine, before its first trial. Raises like any driver's `start`."""
         if self._machine is None:
-            self._machine = await self._inner.start(template)
+            self._machine = await self._inner.start(template, network=network)
             self._trials = 0
         return self._machine
 
