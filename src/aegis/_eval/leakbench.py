@@ -223,7 +223,7 @@ async def _changes(machine: Sandbox) -> Changes:
 
 async def _undo(machine: Sandbox, undo: Sequence[Carrier], running: Sequence[carriers.Running]) -> bool:
     done = True
-    for carrier in undo:
+    for carrier in carriers.topmost(undo):
         if carrier.change is not None:
             done = await leftovers.undo(machine, carrier.change) and done
             continue

@@ -103,6 +103,16 @@ def can_undo(carrier: Carrier) -> bool:
     return carrier.how == "added" or (change.kind == "file" and change.before is not None)
 
 
+def topmost(undo: Sequence[Carrier]) -> tuple[Carrier, ...]:
+    """Without what goes with a folder that came and is undone."""
+    folders = tuple(
+        f"{carrier.name}/"
+        for carrier in undo
+        if carrier.how == "added" and carrier.change is not None and carrier.change.kind == "folder"
+    )
+    return tuple(carrier for carrier in undo if not carrier.name.startswith(folders))
+
+
 def mark_confirmed(carriers: Sequence[Carrier], guilty: Iterable[Carrier]) -> tuple[Carrier, ...]:
     """The guilty ones first, marked."""
     names = {(carrier.kind, carrier.name) for carrier in guilty}

@@ -39,7 +39,8 @@ def conclude(report: Report) -> Conclusion:
             return Conclusion("INCONCLUSIVE", _not_judged(errors))
         return Conclusion("CLEAN", f"fresh machines leak nothing; {_rates(report)}")
     if report.dependent:
-        cases = f"{len(report.dependent)} of {_counted(report.cases, 'case')} depend on what ran before"
+        verb = "depends" if len(report.dependent) == 1 else "depend"
+        cases = f"{len(report.dependent)} of {_counted(report.cases, 'case')} {verb} on what ran before"
         return Conclusion("LEAKS", f"{_rates(report)}: {cases} {WORDS[report.as_mode]}")
     if report.suite_value <= LEVEL / 2:
         return Conclusion(

@@ -62,7 +62,8 @@ def _lines(document: Mapping[str, Any], width: int) -> Iterator[str]:
             p = f"{document['p']:.2g}"
             yield f"The suite as a whole does differ (p = {p}): more --orders or --trials would name cases."
     else:
-        yield f"{counted(len(dependent), 'case')} of {cases} depend on what ran before, {_AS[document['studied']]}:"
+        verb = "depends" if len(dependent) == 1 else "depend"
+        yield f"{len(dependent)} of {counted(cases, 'case')} {verb} on what ran before, {_AS[document['studied']]}:"
     for case in dependent:
         yield ""
         for line in _case(case):
