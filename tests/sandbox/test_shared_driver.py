@@ -62,6 +62,12 @@ async def _commands(sandbox: Sandbox) -> list[str]:
     return [running.command for running in found.values()]
 
 
+async def _appears(sandbox: Sandbox, command: str) -> None:
+    """It may have just been forked, and not be what it will be."""
+    while await _commands(sandbox) != [command]:  # noqa: ASYNC110 - nobody tells
+        await asyncio.sleep(0.05)
+
+
 def test_what_an_agent_started_outlives_it_until_the_machine_ends() -> None:
     pids: list[int] = []
 
@@ -71,9 +77,7 @@ def test_what_an_agent_started_outlives_it_until_the_machine_ends() -> None:
         await _agent(first, "setsid sleep 987 > /dev/null 2>&1 < /dev/null & echo $! > pid")
         await first.stop()
         second = await driver.start(template)
-        while not (commands := await _commands(second)):  # it has just been forked
-            await asyncio.sleep(0.05)
-        assert commands == ["sleep 987"]
+        await _appears(second, "sleep 987")
         pids.append(int(await sh(second, "cat pid")))
         assert os.path.exists(f"/proc/{pids[0]}")
 
@@ -153,10 +157,9 @@ def test_single_changes_are_undone(tmp_path: Path) -> None:
 
 def test_a_process_is_ended_by_its_number() -> None:
     async def use(driver: SharedDriver, template: Template) -> None:
-        sandbox = await driver.open(template)
+        sandbox = await driver.start(template)
         await _agent(sandbox, "setsid sleep 985 > /dev/null 2>&1 < /dev/null &")
-        while not await _commands(sandbox):  # it has just been forked
-            await asyncio.sleep(0.05)
+        await _appears(sandbox, "sleep 985")
         ((pid, _),) = carriers.parse_processes(await leftovers.list_processes(sandbox))
         assert await leftovers.end_process(sandbox, pid)
         assert await _commands(sandbox) == []
