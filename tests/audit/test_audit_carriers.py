@@ -162,3 +162,20 @@ def test_a_listing_of_processes_may_hold_anything() -> None:
     text = "1 5 init\n7 90 python3 -m x y\nnonsense\n8 -1 x\n9 1  \n\x1b[31m\n"
     assert sorted(carriers.parse_processes(text)) == [(1, 5), (7, 90)]
     assert carriers.parse_processes(text)[7, 90].command == "python3 -m x y"
+
+
+def test_what_a_service_wrote_is_one_thing_and_never_undone() -> None:
+    found = carriers.left_behind(
+        Changes(
+            (
+                changed("/srv/db/base/1", "changed", before=b"x"),
+                changed("/srv/db/base/2"),
+                changed("/srv/dbx"),
+            )
+        ),
+        {},
+        {},
+        {"db": "/srv/db"},
+    )
+    assert [(carrier.kind, carrier.name) for carrier in found] == [("service", "db"), ("file", "/srv/dbx")]
+    assert [carriers.can_undo(carrier) for carrier in found] == [False, True]

@@ -14,7 +14,7 @@ import pytest
 from aegis.audit import carriers
 from aegis.errors import SandboxLostError
 from aegis.sandbox import leftovers
-from aegis.sandbox.base import PreparedProcess, Sandbox, Template, TemplateSpec
+from aegis.sandbox.base import PreparedProcess, Readiness, Sandbox, ServiceSpec, Template, TemplateSpec
 from aegis.sandbox.process import ProcessDriver
 from aegis.sandbox.shared import SharedDriver
 from support.fake_driver import FakeDriver, until
@@ -164,5 +164,28 @@ def test_a_process_is_ended_by_its_number() -> None:
         assert await leftovers.end_process(sandbox, pid)
         assert await _commands(sandbox) == []
         assert not await leftovers.end_process(sandbox, 2**22 + 1)
+
+    sharing(use)
+
+
+SERVICE = ServiceSpec("hall", "echo up; exec sleep 984", Readiness(), in_template=False)
+
+
+def test_a_service_of_the_trial_is_started_once_and_taken_over_by_the_next() -> None:
+    async def use(driver: SharedDriver, template: Template) -> None:
+        machine = await driver.open(template)
+        machine.services = (SERVICE,)  # type: ignore[attr-defined]
+        await machine.run(("mkdir", "-p", "../srv/hall"))
+        first = await driver.start(template)
+        process = await first.exec(("/bin/sh", "-c", SERVICE.command), cwd=SERVICE.folder)
+        assert await anext(process.stdout()) == b"up\n"
+        await first.stop()
+        second = await driver.start(template)
+        (spec,) = second.services  # type: ignore[attr-defined]
+        assert spec.in_template
+        again = await second.attach("service:hall")
+        await _appears(second, "sleep 984")
+        await again.kill()
+        assert await _commands(second) == []
 
     sharing(use)

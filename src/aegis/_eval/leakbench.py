@@ -142,7 +142,8 @@ class Bench:
             if not note:
                 changes = await _changes(machine)
                 now = carriers.parse_processes(await leftovers.list_processes(machine))
-                found, more = carriers.left_behind(changes, running, now), changes.more
+                folders = {spec.name: spec.folder for spec in self.prepared.recipe.services}
+                found, more = carriers.left_behind(changes, running, now, folders), changes.more
                 undone = await _undo(machine, undo, [now[key] for key in now if key not in running])
             return Leftovers(found, more, note, await self._trial(driver, victim), undone)
 

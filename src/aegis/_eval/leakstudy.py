@@ -175,7 +175,8 @@ class _Case:
         if not self._left:
             return replace(finding, carriers_note="not confirmed: the probes were used up")
         if not await restores(able):
-            note = "undoing all of it did not give the usual result back: something else carried it"
+            most = "all of it" if len(able) == len(first.carriers) else "what of it can be undone"
+            note = f"undoing {most} did not give the usual result back: something else carried it"
             return replace(finding, carriers_note=note)
         guilty = await smallest(able, restores, budget=max(0, self._left - 1))
         return replace(

@@ -1,8 +1,8 @@
-"""What a culprit left behind: files, rows, processes; and the words for it."""
+"""What a culprit left behind: files, rows, processes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -10,7 +10,7 @@ from aegis.audit import rows
 from aegis.audit.rows import RowChange
 from aegis.sandbox.base import Change, Changes
 
-Kind = Literal["file", "process"]
+Kind = Literal["file", "process", "service"]
 MAX_ITEMS = 200
 """Of one culprit. More are counted, and not looked into."""
 _LEFT_OUT = ("/proc/", "/sys/", "/dev/")
@@ -32,7 +32,7 @@ class Carrier:
 
     kind: Kind
     name: str
-    """A path, or a command line."""
+    """A path, a command line, or a service."""
     how: str
     """`added`, `changed`, `deleted`, or `left running`."""
     rows: tuple[RowChange, ...] = ()
@@ -58,24 +58,34 @@ def left_behind(
     changes: Changes,
     before: dict[tuple[int, int], Running],
     after: dict[tuple[int, int], Running],
+    services: Mapping[str, str] | None = None,
 ) -> tuple[Carrier, ...]:
     """Everything that differs, the likely ones first: databases, processes, files, folders, the rest. A folder is news
-    only when it came or went, not when something in it did."""
-    files = [
-        _of_file(change)
-        for change in changes.items
-        if not change.path.startswith(_LEFT_OUT) and not (change.kind == "folder" and change.how == "changed")
-    ]
+    only when it came or went, not when something in it did.
+
+    `services`: name → folder. What a running service wrote there is one thing, and never undone: files put back under a
+    database would break it, which may look like the usual result.
+    """
+    folders = {f"{folder}/": name for name, folder in (services or {}).items()}
+    files, written = [], {}
+    for change in changes.items:
+        if change.path.startswith(_LEFT_OUT) or (change.kind == "folder" and change.how == "changed"):
+            continue
+        service = next((name for folder, name in folders.items() if change.path.startswith(folder)), None)
+        if service is None:
+            files.append(_of_file(change))
+        else:
+            written[service] = Carrier("service", service, "changed")
     new = [running for key, running in sorted(after.items()) if key not in before]
-    found = files[:MAX_ITEMS] + _once(Carrier("process", running.command, "left running") for running in new)
-    return tuple(sorted(found, key=_likely))
+    processes = _once(Carrier("process", running.command, "left running") for running in new)
+    return tuple(sorted([*written.values(), *files[:MAX_ITEMS], *processes], key=_likely))
 
 
 def _likely(carrier: Carrier) -> int:
     if carrier.rows:
         return 0
     if carrier.change is None:
-        return 1
+        return 1  # a service or a process
     return {"file": 2, "folder": 3}.get(carrier.change.kind, 4)
 
 
@@ -98,7 +108,7 @@ def _once(carriers: Iterable[Carrier]) -> list[Carrier]:
 def can_undo(carrier: Carrier) -> bool:
     """Whether its state of before is known."""
     change = carrier.change
-    if carrier.kind == "process" or change is None:
+    if change is None:
         return carrier.kind == "process"
     return carrier.how == "added" or (change.kind == "file" and change.before is not None)
 
@@ -118,27 +128,3 @@ def mark_confirmed(carriers: Sequence[Carrier], guilty: Iterable[Carrier]) -> tu
     names = {(carrier.kind, carrier.name) for carrier in guilty}
     marked = [replace(carrier, confirmed=(carrier.kind, carrier.name) in names) for carrier in carriers]
     return tuple(sorted(marked, key=lambda carrier: not carrier.confirmed))
-
-
-def describe(carrier: Carrier) -> str:
-    """`file /workspace/desk.db changed: table hours added with 1 row (1, falcon, 2.0)`."""
-    if carrier.kind == "process":
-        return f"process left running: {carrier.name}"
-    kind = "file" if carrier.change is None else carrier.change.kind
-    inside = "; ".join(_told(change) for change in carrier.rows)
-    return f"{kind} {carrier.name} {carrier.how}" + (f": {inside}" if inside else "")
-
-
-def _told(change: RowChange) -> str:
-    if change.how == "deleted":
-        return f"table {change.table} deleted with {_counted(change.deleted)}"
-    examples = f" ({' | '.join(change.examples)})" if change.examples else ""
-    if change.how == "added":
-        return f"table {change.table} added with {_counted(change.added)}{examples}"
-    parts = [f"{_counted(change.added)} added{examples}"] if change.added else []
-    parts += [f"{_counted(change.deleted)} deleted"] if change.deleted else []
-    return f"table {change.table}: {', '.join(parts)}"
-
-
-def _counted(number: int) -> str:
-    return f"{number:,} row{'' if number == 1 else 's'}"

@@ -1,7 +1,8 @@
 """One machine for many trials, as a harness without fresh machines would have it. Only the leak audit wants that.
 
 What a trial leaves stays: files, rows, and the programs that the agent has started and that outlived it. What Aegis
-ends at the end of a trial in a fresh machine, the whole control group of the agent, is here only the agent itself.
+ends at the end of a trial in a fresh machine, all that came of the agent, is here only the agent itself. Services are
+started once and go on.
 """
 
 from __future__ import annotations
@@ -9,26 +10,23 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from typing import Any, cast
 
 from aegis.errors import SandboxError
 from aegis.sandbox.base import (
-    MAX_GET_BYTES,
-    MIB,
     WORKSPACE,
-    Changes,
-    Completed,
     Driver,
     DriverInfo,
     ExitStatus,
     Process,
     Progress,
     Sandbox,
-    SandboxInfo,
+    ServiceSpec,
     Template,
     TemplateSpec,
 )
-from aegis.sandbox.network import NetworkAccess, NetworkPaths
+from aegis.sandbox.network import NetworkAccess
 
 
 class SharedDriver:
@@ -40,8 +38,7 @@ class SharedDriver:
     def __init__(self, inner: Driver) -> None:
         self._inner = inner
         self.info: DriverInfo = inner.info
-        self._machine: Sandbox | None = None
-        self._trials = 0
+        self._shared: _Shared | None = None
         self.replaced = 0
         """How often the machine was gone when the next trial came, so that another one took its place."""
 
@@ -53,21 +50,20 @@ class SharedDriver:
 
     async def close(self) -> None:
         """Destroy the machine. Never raises; may be called twice."""
-        machine, self._machine = self._machine, None
-        if machine is not None:
-            await machine.stop()
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            await shared.machine.stop()
 
     @property
     def machine(self) -> Sandbox | None:
         """The machine between two trials; None before the first."""
-        return self._machine
+        return None if self._shared is None else self._shared.machine
 
     async def open(self, template: Template, *, network: NetworkAccess | None = None) -> Sandbox:
         """The machine, before its first trial. Raises like any driver's `start`."""
-        if self._machine is None:
-            self._machine = await self._inner.start(template, network=network)
-            self._trials = 0
-        return self._machine
+        if self._shared is None:
+            self._shared = _Shared(await self._inner.start(template, network=network), template.spec)
+        return self._shared.machine
 
     async def template(self, spec: TemplateSpec, *, progress: Progress | None = None) -> Template:
         return await self._inner.template(spec, progress=progress)
@@ -80,28 +76,47 @@ class SharedDriver:
 
     async def start(self, template: Template, *, network: NetworkAccess | None = None) -> Sandbox:
         """The machine, connected to this trial's network. Raises like any driver's `start`."""
-        if self._machine is not None:
+        if self._shared is not None:
             try:
-                await self._machine.reconnect(network)
+                await self._shared.machine.reconnect(network)
             except SandboxError:
                 await self.close()
                 self.replaced += 1
-        if self._machine is None:
-            self._machine = await self._inner.start(template, network=network)
-            self._trials = 0
-        self._trials += 1
-        return SharedSandbox(self._machine, template.spec, first=self._trials == 1)
+        await self.open(template, network=network)
+        assert self._shared is not None
+        self._shared.trials += 1
+        return cast("Sandbox", SharedSandbox(self._shared))
+
+
+class _Shared:
+    """The machine and what all its trials know of it."""
+
+    def __init__(self, machine: Sandbox, spec: TemplateSpec) -> None:
+        self.machine = machine
+        self.spec = spec
+        self.trials = 0
+        self.services: dict[str, Process] = {}
+        """What runs of them, by the name under which a template would hold it."""
+
+
+def held_name(service: str) -> str:
+    """As `sandbox.services` names what a template holds."""
+    return f"service:{service}"
 
 
 class SharedSandbox:
     """What one trial sees of the machine: all of it."""
 
-    def __init__(self, machine: Sandbox, spec: TemplateSpec, *, first: bool) -> None:
-        self._machine = machine
-        self._spec = spec
-        self._first = first
-        self.info: SandboxInfo = machine.info
-        self.network: NetworkPaths | None = machine.network
+    def __init__(self, shared: _Shared) -> None:
+        self._shared = shared
+        self._machine = shared.machine
+        self._first = shared.trials == 1
+        own: tuple[ServiceSpec, ...] = getattr(shared.machine, "services", ())
+        # Those that the first trial has started are there for the later ones as if the template had them.
+        self.services = own if self._first else tuple(replace(spec, in_template=True) for spec in own)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
 
     async def exec(
         self,
@@ -111,62 +126,31 @@ class SharedSandbox:
         env: Mapping[str, str] | None = None,
         terminal: tuple[int, int] | None = None,
     ) -> Process:
-        return _Outlived(await self._machine.exec(argv, cwd=cwd, env=env, terminal=terminal))
+        process = await self._machine.exec(argv, cwd=cwd, env=env, terminal=terminal)
+        for spec in self.services:
+            if not spec.in_template and cwd == spec.folder and argv == ("/bin/sh", "-c", spec.command):
+                self._shared.services[held_name(spec.name)] = process
+        return Outlived(process)
 
     async def attach(self, name: str) -> Process:
-        """In the first trial the prepared program itself; in later ones the same program, started anew."""
+        """A service: the one that runs. A prepared program: itself in the first trial, later the same program, started
+        anew."""
+        if (service := self._shared.services.get(name)) is not None:
+            return Outlived(service)
         if not self._first:
-            for program in self._spec.prepared:
+            for program in self._shared.spec.prepared:
                 if program.name == name:
                     return await self.exec(program.argv, cwd=program.cwd, env=program.env)
-        return _Outlived(await self._machine.attach(name))
-
-    async def dial(self, port: int, *, wait_s: float = 0.0) -> Process:
-        return await self._machine.dial(port, wait_s=wait_s)
-
-    async def run(
-        self,
-        argv: tuple[str, ...],
-        *,
-        stdin: bytes = b"",
-        cwd: str = WORKSPACE,
-        env: Mapping[str, str] | None = None,
-        timeout_s: float = 60.0,
-        max_output_bytes: int = 1 * MIB,
-    ) -> Completed:
-        return await self._machine.run(
-            argv, stdin=stdin, cwd=cwd, env=env, timeout_s=timeout_s, max_output_bytes=max_output_bytes
-        )
-
-    async def put_tar(self, archive: bytes, *, dest: str = "/") -> None:
-        await self._machine.put_tar(archive, dest=dest)
-
-    async def get_file(self, path: str, *, max_bytes: int = MAX_GET_BYTES) -> bytes:
-        return await self._machine.get_file(path, max_bytes=max_bytes)
-
-    async def get_tree(
-        self, path: str, dest: Path, *, max_bytes: int = MAX_GET_BYTES, max_files: int = 10_000
-    ) -> int:
-        return await self._machine.get_tree(path, dest, max_bytes=max_bytes, max_files=max_files)
-
-    async def mark(self) -> None:
-        await self._machine.mark()
-
-    async def changes(
-        self, *, max_items: int = 2000, max_file_bytes: int = 64 * 1024, max_bytes: int = 1 * MIB
-    ) -> Changes:
-        return await self._machine.changes(
-            max_items=max_items, max_file_bytes=max_file_bytes, max_bytes=max_bytes
-        )
-
-    async def reconnect(self, network: NetworkAccess | None) -> None:
-        await self._machine.reconnect(network)
+        process = await self._machine.attach(name)
+        if name in {held_name(spec.name) for spec in self.services}:
+            self._shared.services[name] = process
+        return Outlived(process)
 
     async def stop(self) -> None:
         """The trial ends, the machine does not."""
 
 
-class _Outlived:
+class Outlived:
     """A program of which `kill` ends only itself: what it has started goes on, as it would anywhere else."""
 
     def __init__(self, process: Process) -> None:
