@@ -46,7 +46,7 @@ def test_files_processes_and_names_stay(bench: Bench) -> None:
         finally:
             await third.stop()
 
-    bench.run(body())
+    bench.run(body)
 
 
 def test_changes_are_undone_in_a_machine(bench: Bench) -> None:
@@ -64,4 +64,4 @@ def test_changes_are_undone_in_a_machine(bench: Bench) -> None:
             assert await text_of(machine, "ls -A /root/.config 2>&1; grep -c changed /etc/motd") != "y\n1\n"
             assert "changed" not in await text_of(machine, "cat /etc/motd 2>/dev/null || true")
 
-    bench.run(body())
+    bench.run(body)
