@@ -44,7 +44,10 @@ async def study(
         f"(at most {max_probes} probes)"
     )
     victims = [each.victim for each in suspicions.values() if each is not None]
-    more = by_case(await bench.fresh([victim for victim in victims for _ in range(repeats.alone)]))
+    again = [victim for victim in victims for _ in range(repeats.alone)]
+    if again:
+        say(f"{len(again)} more trials in fresh machines, to tell a leak from chance")
+    more = by_case(await bench.fresh(again))
     share = max_probes // len(names)
 
     async def one(name: str) -> Finding:
