@@ -6,8 +6,8 @@ result = aegis.eval.run(suite="production-v2")
 result.verdict, result.pass_rate, result.cases["refund-within-policy"].trials
 ```
 
-Public names: `run`, `arun`, `resume`, `aresume`, `shrink`, `ashrink`, `plan`, `EvalResult`,
-`CaseResult`, `ShrinkResult`, `Plan`.
+Public names: `run`, `arun`, `resume`, `aresume`, `shrink`, `ashrink`, `audit_leaks`, `aaudit_leaks`, `plan`,
+`EvalResult`, `CaseResult`, `ShrinkResult`, `Plan`.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import asyncio
 import sys
 from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
-from aegis._eval import dryrun
+from aegis._eval import dryrun, leaks
 from aegis._eval import resume as resuming
 from aegis._eval import shrink as shrinking
 from aegis._eval import start as starting
@@ -36,9 +36,11 @@ __all__ = [
     "EvalResult",
     "Plan",
     "ShrinkResult",
+    "aaudit_leaks",
     "aresume",
     "arun",
     "ashrink",
+    "audit_leaks",
     "plan",
     "resume",
     "run",
@@ -299,6 +301,97 @@ async def ashrink(
             write_line(sys.stderr, one_line(text))
 
     return await shrinking.shrink(trial, budget=budget, repeat=repeat, project=project, say=say)
+
+
+def audit_leaks(
+    suite: str | Path | None = None,
+    *,
+    as_mode: Literal["shared", "reset", "fresh"] = "shared",
+    orders: int = 3,
+    max_probes: int = 120,
+    isolation: Isolation = "vm",
+    trials: int | None = None,
+    seed: int | None = None,
+    jobs: int | None = None,
+    keyword: str | None = None,
+    retries: int = 2,
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+    vmm: str | None = None,
+    require_kvm: bool = False,
+    project: str | Path | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Run a suite's trials in fresh machines and one after another in shared ones, and find out which results depend on
+    what ran before. Blocks; in asynchronous code use `aaudit_leaks`, which has the same arguments.
+
+    `as_mode`: how the team runs its suite, which decides the verdict. `orders`: in how many orders a shared machine
+    gets the trials; the suite's own is the first. `max_probes`: at most so many machines are started to find out who
+    it was. `seed` decides the shuffled orders. The others as in `run`. Returns the audit document (`aegis.audit/1`);
+    nothing is written to the ledger's runs. Raises like `run`.
+    """
+    return _block(
+        aaudit_leaks(
+            suite,
+            as_mode=as_mode,
+            orders=orders,
+            max_probes=max_probes,
+            isolation=isolation,
+            trials=trials,
+            seed=seed,
+            jobs=jobs,
+            keyword=keyword,
+            retries=retries,
+            timeout_s=timeout_s,
+            env=env,
+            vmm=vmm,
+            require_kvm=require_kvm,
+            project=project,
+            progress=progress,
+        ),
+        "aaudit_leaks",
+    )
+
+
+async def aaudit_leaks(
+    suite: str | Path | None = None,
+    *,
+    as_mode: Literal["shared", "reset", "fresh"] = "shared",
+    orders: int = 3,
+    max_probes: int = 120,
+    isolation: Isolation = "vm",
+    trials: int | None = None,
+    seed: int | None = None,
+    jobs: int | None = None,
+    keyword: str | None = None,
+    retries: int = 2,
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+    vmm: str | None = None,
+    require_kvm: bool = False,
+    project: str | Path | None = None,
+    progress: bool = False,
+    handle_signals: bool = False,
+) -> dict[str, Any]:
+    """As `audit_leaks`, for asynchronous code. Cancelling it destroys the running sandboxes. `handle_signals`: in the
+    main thread, SIGINT and SIGTERM do that, and raise `KeyboardInterrupt`."""
+    request = RunRequest(
+        suite=suite,
+        isolation=isolation_of(isolation),
+        trials=trials,
+        seed=seed,
+        jobs=jobs,
+        keyword=keyword,
+        retries=retries,
+        timeout_s=timeout_s,
+        env=dict(env or {}),
+        vmm=vmm,
+        require_kvm=require_kvm,
+        project=project,
+    )
+    return await leaks.audit(
+        leaks.LeakRequest(request, as_mode, orders, max_probes), show=progress, handle_signals=handle_signals
+    )
 
 
 def _block(work: Coroutine[Any, Any, T], instead: str) -> T:

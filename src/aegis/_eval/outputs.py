@@ -52,6 +52,11 @@ class Outputs:
         if self.junit_path is not None:
             _write(self.junit_path, junit.render(document))
 
+    def write_bytes(self, data: bytes) -> None:
+        """The same for another document than a run's, which has no JUnit form."""
+        if self.json_path is not None:
+            _write(self.json_path, data)
+
     def export(self, document: Mapping[str, Any], ledger: Ledger) -> None:
         """Send the trials' spans. Where that fails, one line on standard error says so: it is no part of the run."""
         if self.otlp is None:

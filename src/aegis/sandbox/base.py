@@ -463,6 +463,10 @@ class Sandbox(Protocol):
         `/proc`, `/sys`, `/dev` and what the machine's own program writes are left out. Raises `GuestOperationError`
         (`not-found`) when nothing was marked."""
 
+    async def reconnect(self, network: NetworkAccess | None) -> None:
+        """Serve the machine's connections with another handler from now on; everything else in it stays. Only for
+        measuring what a machine that is used again carries from trial to trial (`sandbox/shared.py`)."""
+
     async def stop(self) -> None:
         """Destroy the machine and everything in it. Never raises; may be called twice."""
 

@@ -240,6 +240,13 @@ class ProcessSandbox(RemoteSandbox):
             self._proxy.url, str(authority) if authority else None, str(bundle) if bundle else None
         )
 
+    async def reconnect(self, network: NetworkAccess | None) -> None:
+        if self._proxy is not None:
+            await self._proxy.close()
+        self._proxy = self.network = None
+        if network is not None:
+            await self.connect(network)
+
     async def _destroy(self) -> None:
         """The guest program ends with its connection, and its cradle ends the rest and removes the folder."""
         if self._proxy is not None:

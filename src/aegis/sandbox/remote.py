@@ -24,7 +24,7 @@ from aegis.sandbox.base import (
     ServiceSpec,
 )
 from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
-from aegis.sandbox.network import NetworkPaths
+from aegis.sandbox.network import NetworkAccess, NetworkPaths
 from aegis.sandbox.zones import zone_data
 
 TAR_OVERHEAD = 4 * MIB
@@ -189,6 +189,10 @@ class RemoteSandbox:
         bounds = {"max_items": max_items, "max_file_bytes": max_file_bytes, "max_bytes": max_bytes}
         answer = await self._operation({"op": "changes", **bounds}, b"", changes.answer_bytes(max_bytes))
         return await asyncio.to_thread(changes.read, answer, **bounds)
+
+    async def reconnect(self, network: NetworkAccess | None) -> None:
+        """Drivers override."""
+        raise SandboxError("this sandbox cannot be used again")
 
     async def stop(self) -> None:
         if self._stopping is None:

@@ -327,6 +327,10 @@ class QemuSandbox(RemoteSandbox):
         """Process id of the launcher of the VMM, for measuring."""
         return self._machine.vmm.pid
 
+    async def reconnect(self, network: NetworkAccess | None) -> None:
+        await self._machine.renew(network, same_names=True)
+        self.network = network_paths(network) if network is not None else None
+
     async def _destroy(self) -> None:
         with contextlib.suppress(Exception):
             await self._machine.kill()

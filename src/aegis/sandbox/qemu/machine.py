@@ -51,6 +51,7 @@ class Machine:
         self.mux = mux
         self._watcher = asyncio.create_task(self._watch())
         self._killing: asyncio.Future[None] | None = None
+        self._names: dict[str, Any] = {}
         mux.explain = self._why
 
     async def _watch(self) -> None:
@@ -73,12 +74,15 @@ class Machine:
         await self.mux.close()
         await self.vmm.kill()
 
-    async def renew(self, network: NetworkAccess | None = None) -> None:
+    async def renew(self, network: NetworkAccess | None = None, *, same_names: bool = False) -> None:
         """Give it entropy, clock and names of its own, and a trial's network; wait for its acknowledgement.
+        `same_names`: it keeps those that it has.
 
         Raises SandboxStartError when the network's description is too long for a machine.
         """
-        message = fresh_identity() | (network_settings(network) if network is not None else {})
+        message = fresh_identity() | (self._names if same_names else {})
+        self._names = {key: message[key] for key in ("hostname", "machine_id", "boot_id")}
+        message |= network_settings(network) if network is not None else {}
         try:
             if network is None:
                 await self.mux.init(message)
