@@ -19,8 +19,9 @@ from aegis.sandbox.base import (
     Process,
     SandboxInfo,
 )
-from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
+from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess
 from aegis.sandbox.network import NetworkPaths
+from aegis.sandbox.operations import check_operation, collect
 
 TAR_OVERHEAD = 4 * MIB
 KILL_GRACE_S = 30.0

@@ -13,7 +13,7 @@ from typing import Any
 Frame = tuple[int, int, bytes]
 """kind, stream, payload"""
 
-VERSION = 4
+VERSION = 5
 MAX_PAYLOAD = 65536
 WINDOW = 262144
 """Bytes that each side may send on one channel of a stream before it is granted more."""
@@ -32,7 +32,7 @@ FINAL_DRAIN = 65536
 HEADER = struct.Struct(">IBI")
 CREDIT = struct.Struct(">BI")
 
-HELLO = 0  # machine → host, stream 0: {"protocol": 4}
+HELLO = 0  # machine → host, stream 0: {"protocol": 5}
 INIT = 1  # host → machine, stream 0: identity of the fresh machine
 READY = 2  # machine → host, stream 0: {"nonce": …}
 DOWN = 3  # machine → host, stream 0: {"reason": …}: the machine is about to end
