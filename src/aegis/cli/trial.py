@@ -6,7 +6,11 @@ import importlib
 
 import click
 
-_COMMANDS: dict[str, tuple[str, str]] = {}
+_COMMANDS: dict[str, tuple[str, str]] = {
+    "shell": ("aegis.cli.trialshell:shell", "Open a shell in a kept machine."),
+    "kept": ("aegis.cli.trialkept:kept", "List the machines that are kept."),
+    "prune": ("aegis.cli.trialkept:prune", "Remove kept machines."),
+}
 """Name → (module:object, short help): each is imported when it is used."""
 
 

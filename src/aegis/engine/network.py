@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from aegis.engine.ports import BlobStore
 from aegis.engine.resolve import Resolved
@@ -83,6 +84,16 @@ class RunNetwork:
             await self._shared.__aexit__(kind, error, trace)
         finally:
             self.gateway.close()
+
+    def carried(self) -> dict[str, Any]:
+        """What programs in a machine take in from this network and may hold on to, so that another one can stand in for
+        it (`Carried.from_json`). Holds the authority's key, and no value of a secret."""
+        return {
+            "gateway": {
+                "authority": self.gateway.authority.dump(),
+                "secrets": self.gateway.vault.environment(),
+            }
+        }
 
     async def open(
         self, trial: PlannedTrial, *, suite: str = "", faults: Sequence[FaultRule] = ()

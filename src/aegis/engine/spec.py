@@ -194,6 +194,9 @@ class TrialResult:
     rewritten: int | None = None
     """Exchanges that the variant's rewrites changed. None for a case without rewrites, or when the agent was never
     started."""
+    kept: Mapping[str, Any] | None = None
+    """Machines of the attempt that stay: `end` (`bytes`, or None), `checkpoints` (numbers of the turns before which one
+    was kept), `bytes` (of all), `problem` (why not all of them, or None). None when none was to be kept."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

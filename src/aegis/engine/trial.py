@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
+from aegis.engine.keeping import Keeping, TrialKeeper
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
 from aegis.errors import AegisError, InfrastructureError, SandboxError, SandboxLostError
@@ -53,6 +54,8 @@ class TrialTools:
     network: NetworkSource
     answers: AnswerCache | None = None
     """Where judges and simulated users keep their models' answers."""
+    keeping: Keeping | None = None
+    """Which machines stay; None: each is gone with its trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +82,8 @@ class _Progress:
     scores: tuple[Score, ...] = ()
     agent_started_at: str | None = None
     simulator: Mapping[str, Any] | None = None
+    keeper: TrialKeeper | None = None
+    kept: Mapping[str, Any] | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -112,16 +117,21 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         return Attempt(make_result(spec, "error", f"the sandbox driver broke: {error!r}"))
     started = time.monotonic()
     progress = _Progress()
+    if tools.keeping is not None:
+        progress.keeper = TrialKeeper(tools.keeping, spec, sandbox)
     try:
-        outcome, reason = await _inside(spec, tools, sandbox, network, progress)
-    except _Ended as ended:
-        outcome, reason = ended.outcome, ended.reason
-    except AegisError as error:
-        outcome, reason = "error", str(error)
-    except Exception as error:
-        outcome, reason = "error", f"internal error in the trial: {error!r}"
-    finally:
+        try:
+            outcome, reason = await _inside(spec, tools, sandbox, network, progress)
+        except _Ended as ended:
+            outcome, reason = ended.outcome, ended.reason
+        except AegisError as error:
+            outcome, reason = "error", str(error)
+        except Exception as error:
+            outcome, reason = "error", f"internal error in the trial: {error!r}"
         duration_s = time.monotonic() - started
+        if progress.keeper is not None:
+            progress.kept = await progress.keeper.at_end(outcome)
+    finally:
         # Shielded: a second cancellation must not leave the machine behind.
         await asyncio.shield(sandbox.stop())
     result = make_result(
@@ -137,6 +147,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         agent_started_at=progress.agent_started_at,
         simulator=progress.simulator,
         rewritten=_rewritten(spec.case, progress.trace),
+        kept=progress.kept,
     )
     return Attempt(result)
 
@@ -262,7 +273,7 @@ async def _observe(
     failure: _Ended | AegisError | None = None
     try:
         result = await _converse(
-            spec, agent_driver, with_environment(spec.agent, env), user, sandbox, network
+            spec, agent_driver, with_environment(spec.agent, env), user, sandbox, network, progress.keeper
         )
     except (_Ended, AegisError) as error:
         failure = error
@@ -294,14 +305,17 @@ async def _converse(
     user: Conversation,
     sandbox: Sandbox,
     network: TrialNetwork,
+    keeper: TrialKeeper | None,
 ) -> AgentResult:
+    turns = user if keeper is None else keeper.watch(user, user.position)
+
     def waited_s() -> float:
-        return network.waited_s + user.waited_s
+        return network.waited_s + user.waited_s + (keeper.waited_s if keeper is not None else 0.0)
 
     try:
         async with OwnTimeLimit(spec.timeout_s + AGENT_GRACE_S, waited_s):
             return await agent_driver.converse(
-                sandbox, agent, user, timeout_s=spec.timeout_s, waited_s=waited_s
+                sandbox, agent, turns, timeout_s=spec.timeout_s, waited_s=waited_s
             )
     except TimeoutError:
         # Its time was up long ago; that the machine no longer obeys is what a workload that starves it looks

@@ -28,6 +28,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
 _GIT = {"commit": None, "branch": None, "dirty": False}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
+_KEPT: dict[str, Any] = {"end": None, "checkpoints": [], "bytes": 0, "problem": None}
 _PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
@@ -154,7 +155,12 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "rewritten": result.get("rewritten"),
         "trace": trace if isinstance(trace, str) else None,
         "attempts": trial.attempts,
+        "kept": _kept(result.get("kept")),
     }
+
+
+def _kept(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if kept is None else _pick(kept, _KEPT)
 
 
 def _score(score: Mapping[str, Any]) -> dict[str, Any]:

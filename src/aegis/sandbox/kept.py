@@ -30,6 +30,10 @@ class Copied:
 class Keepable(Protocol):
     """A sandbox whose machine can be kept."""
 
+    @property
+    def newest(self) -> Process | None:
+        """The program that was started (`exec`) or attached to last."""
+
     async def keep(self, folder: Path, notes: Mapping[str, Any], program: Process | None = None) -> Copied:
         """Write the machine as it is now to the new folder, which appears whole or not at all, and let it go on: what
         it and its host are saying to each other is neither lost nor said twice.

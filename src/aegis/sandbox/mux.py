@@ -506,8 +506,10 @@ class Mux:
         self._still = process.stream
         self.send_json(wire.OPEN, process.stream, {"op": "still"})
         self._held_back = bytearray()
-        await process.opened()
-        self.forget(process.stream)
+        try:
+            await process.opened()
+        finally:
+            self.forget(process.stream)
 
     def go_on(self) -> None:
         """End what `still` began, if it did."""

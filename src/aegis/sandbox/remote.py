@@ -37,6 +37,8 @@ class RemoteSandbox:
         self.env = {**DEFAULT_ENV, **env}
         self.network: NetworkPaths | None = None
         self._stopping: asyncio.Future[None] | None = None
+        self.newest: MuxProcess | None = None
+        """The program that was started or attached to last."""
 
     async def exec(
         self,
@@ -47,10 +49,12 @@ class RemoteSandbox:
         terminal: tuple[int, int] | None = None,
     ) -> MuxProcess:
         extra = {"TERM": "xterm-256color"} if terminal else {}
-        return await self._mux.exec(argv, cwd, {**self.env, **extra, **(env or {})}, terminal)
+        self.newest = await self._mux.exec(argv, cwd, {**self.env, **extra, **(env or {})}, terminal)
+        return self.newest
 
     async def attach(self, name: str) -> MuxProcess:
-        return await self._mux.attach(name)
+        self.newest = await self._mux.attach(name)
+        return self.newest
 
     async def dial(self, port: int, *, wait_s: float = 0.0) -> MuxProcess:
         return await self._mux.open({"op": "dial", "port": port, "wait": wait_s})

@@ -55,6 +55,10 @@ class Conversation:
         `input_tokens`, `output_tokens`, `usd`, each None when a part is unknown. None without such a user."""
         return Spending.total(self._spending) if self._spending else None
 
+    def position(self) -> dict[str, Any]:
+        """Where the user is (JSON), for one who goes on from here with `resume`."""
+        return {"place": self._place, "own": self._own, "entries": list(self._entries)}
+
     async def next(self, answer: str | None) -> str | None:
         if self._simulated and self._asked is not None:
             self._said.append(Said(self._asked, answer or ""))
