@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_a_copy_has_the_files_and_the_running_program_and_the_original_goes_on(
         await sandbox.run(("/bin/sh", "-c", "echo after > state.txt"))
         for number in ("first", "second"):  # a copy is not used up
             async with reopened(keeping, tmp_path / "kept") as copy:
-                assert copy.notes == {"turn": 1}
+                assert cast(Reopening, keeping.driver).notes(tmp_path / "kept") == {"turn": 1}
                 assert await copy.get_file("state.txt") == b"before\n"
                 program = copy.program()
                 heard = aiter(program.stdout())

@@ -8,6 +8,7 @@ import click
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "shell": ("aegis.cli.trialshell:shell", "Open a shell in a kept machine."),
+    "fork": ("aegis.cli.trialfork:fork", "Go on with a trial from a checkpoint."),
     "kept": ("aegis.cli.trialkept:kept", "List the machines that are kept."),
     "prune": ("aegis.cli.trialkept:prune", "Remove kept machines."),
 }

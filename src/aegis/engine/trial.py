@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from aegis.agents.base import AgentDriver, AgentResult
 from aegis.agents.deadline import OwnTimeLimit
 from aegis.agents.users import Conversation
+from aegis.engine.fork import Fork
 from aegis.engine.keeping import Keeping, TrialKeeper
 from aegis.engine.ports import BlobSource, NetworkSource, TrialNetwork
 from aegis.engine.spec import Outcome, TrialResult, TrialSpec
@@ -56,6 +57,8 @@ class TrialTools:
     """Where judges and simulated users keep their models' answers."""
     keeping: Keeping | None = None
     """Which machines stay; None: each is gone with its trial."""
+    fork: Fork | None = None
+    """The checkpoint that the trial goes on from; None: it begins in a fresh machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,10 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
 async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) -> Attempt:
     """The attempt in a machine whose connections are served from its first moment on."""
     try:
-        sandbox = await tools.driver.start(tools.template, network=network.access)
+        if tools.fork is None:
+            sandbox = await tools.driver.start(tools.template, network=network.access)
+        else:
+            sandbox = await tools.fork.open(network.access)
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
     except Exception as error:
@@ -180,7 +186,8 @@ async def _inside(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
     env = network.environment(sandbox.network)
-    await _set_up_world(spec, tools.blobs, sandbox, env)
+    if tools.fork is None:
+        await _set_up_world(spec, tools.blobs, sandbox, env)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
     if agent.user_fault is not None:
         return "error", agent.user_fault
@@ -268,12 +275,20 @@ async def _observe(
     began = datetime.now(UTC)
     progress.agent_started_at = began.isoformat(timespec="microseconds")
     network.start_clock()
-    user = Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
+    fork = tools.fork
+    user = fork.user if fork else Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
     result: AgentResult | None = None
     failure: _Ended | AegisError | None = None
     try:
         result = await _converse(
-            spec, agent_driver, with_environment(spec.agent, env), user, sandbox, network, progress.keeper
+            spec,
+            agent_driver,
+            with_environment(spec.agent, env),
+            user,
+            sandbox,
+            network,
+            progress.keeper,
+            fork,
         )
     except (_Ended, AegisError) as error:
         failure = error
@@ -283,7 +298,12 @@ async def _observe(
     seen = Trace() if result is None else user.marked(result.trace)
     # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
     progress.trace = await asyncio.to_thread(
-        build_trace, seen, network.exchanges, tools.blobs.get, at=began, faults=network.faults
+        build_trace,
+        seen,
+        fork.join(network.exchanges) if fork else network.exchanges,
+        tools.blobs.get,
+        at=began,
+        faults=network.faults,
     )
     network.check()
     if result is None:
@@ -306,6 +326,7 @@ async def _converse(
     sandbox: Sandbox,
     network: TrialNetwork,
     keeper: TrialKeeper | None,
+    fork: Fork | None,
 ) -> AgentResult:
     turns = user if keeper is None else keeper.watch(user, user.position)
 
@@ -314,6 +335,10 @@ async def _converse(
 
     try:
         async with OwnTimeLimit(spec.timeout_s + AGENT_GRACE_S, waited_s):
+            if fork is not None:
+                return await fork.converse(
+                    agent_driver, sandbox, agent, timeout_s=spec.timeout_s, waited_s=waited_s
+                )
             return await agent_driver.converse(
                 sandbox, agent, turns, timeout_s=spec.timeout_s, waited_s=waited_s
             )

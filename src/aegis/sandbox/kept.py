@@ -6,7 +6,7 @@ Only drivers with machines of their own fulfil it; a plain process of the host c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,31 +38,23 @@ class Keepable(Protocol):
         """Write the machine as it is now to the new folder, which appears whole or not at all, and let it go on: what
         it and its host are saying to each other is neither lost nor said twice.
 
-        `notes` (JSON) are given back by `ReopenedSandbox.notes`. `program`: one that a restored copy can go on with.
+        `notes` (JSON) are given back by `Reopening.notes`. `program`: one that a restored copy can go on with.
         Raises SandboxError, also when the disk is full; the machine goes on all the same, unless it is lost."""
 
 
 class ReopenedSandbox(Sandbox, Protocol):
     """A restored copy. It has the names and the time that the machine had, but random numbers of its own."""
 
-    notes: Mapping[str, Any]
-
     def program(self) -> Process:
         """The program that `keep` was told of. Raises SandboxStartError when it was told of none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What is known of a kept machine without restoring it."""
-
-    folder: Path
-    size_bytes: int
-    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
 class Reopening(Protocol):
     """A driver that can restore a kept machine."""
+
+    def notes(self, folder: Path) -> Mapping[str, Any]:
+        """What `keep` was given. Blocks. Raises SandboxStartError."""
 
     async def reopen(
         self, folder: Path, *, network: NetworkAccess | None = None, progress: Progress | None = None

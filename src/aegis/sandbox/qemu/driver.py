@@ -292,6 +292,10 @@ class QemuDriver:
         info = SandboxInfo(uuid.uuid4().hex[:12], "qemu", start_ms, False, template.spec.memory_bytes // MIB)
         return QemuSandbox(machine, info, {**made.image.env, **template.spec.env}, self._live, made)
 
+    def notes(self, folder: Path) -> Mapping[str, Any]:
+        """As `Reopening.notes` says."""
+        return kept.read(folder).notes
+
     async def reopen(
         self, folder: Path, *, network: NetworkAccess | None = None, progress: Progress | None = None
     ) -> ReopenedQemu:
@@ -422,7 +426,6 @@ class ReopenedQemu(QemuSandbox):
 
     def __init__(self, machine: Machine, info: SandboxInfo, meta: kept.Meta, live: set[QemuSandbox]) -> None:
         super().__init__(machine, info, meta.env, live)
-        self.notes = meta.notes
         self._program = None if meta.program is None else machine.mux.program(meta.program)
 
     def program(self) -> MuxProcess:
