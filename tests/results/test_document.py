@@ -69,6 +69,7 @@ def test_document_of_a_mixed_run() -> None:
         "rewritten": None,
         "trace": "a" * 64,
         "attempts": 1,
+        "kept": None,
     }  # fmt: skip
     assert document["trials"][3]["sandbox"] is None
     not_run = document["trials"][4]

@@ -67,6 +67,7 @@ def test_every_operation_is_in_the_table() -> None:
         "prepare",
         "attach",
         "rest",
+        "still",
         "connect",
         "refused",
         "lookup",

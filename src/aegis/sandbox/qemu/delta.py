@@ -1,7 +1,7 @@
 """What a machine's memory has beyond its template's: the pages that differ, compressed.
 
 A file of them is one zstandard frame with a checksum, of records `u64 offset | u64 length | bytes` in network byte
-order, in the order of their offsets.
+order, in the order of their offsets; the last one is empty and stands at the highest offset there is.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ PAGE = 4096
 CHUNK = 1 << 20
 LEVEL = 3
 _RECORD = struct.Struct(">QQ")
+_END = _RECORD.pack(2**64 - 1, 0)
+"""The end of a frame that was cut between two blocks would look like the end of the pages."""
 
 Run = tuple[int, bytes]
 """Offset of its first page, and the bytes of pages that follow one another."""
@@ -72,6 +74,7 @@ def write(runs: Sequence[Run], path: Path) -> int:
             for offset, data in runs:
                 stream.write(_RECORD.pack(offset, len(data)))
                 stream.write(data)
+            stream.write(_END)
         return file.tell()
 
 
@@ -104,7 +107,7 @@ def apply(path: Path, fd: int) -> None:
             open(path, "rb") as file,
             zstandard.ZstdDecompressor().stream_reader(file, closefd=False) as stream,
         ):
-            while head := _exactly(stream, _RECORD.size, last=True):
+            while (head := _exactly(stream, _RECORD.size)) != _END:
                 offset, length = _RECORD.unpack(head)
                 if length > CHUNK or offset + length > size:
                     raise DamagedError(f"{path.name}: a record outside of the memory")
@@ -113,13 +116,11 @@ def apply(path: Path, fd: int) -> None:
         raise DamagedError(f"{path.name}: {error}") from None
 
 
-def _exactly(stream: BinaryIO, size: int, *, last: bool = False) -> bytes:
+def _exactly(stream: BinaryIO, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
         piece = stream.read(size - len(data))
         if not piece:
-            if last and not data:
-                return b""
-            raise DamagedError("cut in the middle of a record")
+            raise DamagedError("it was cut")
         data += piece
     return bytes(data)
