@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from e2e_command import DEADLINE_S, Aegis, read_json
+from e2e_command import DEADLINE_S, Aegis, read_json, run_aegis
 
 pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.timeout(3 * DEADLINE_S)]
 
@@ -38,16 +37,16 @@ for line in sys.stdin:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, aegis: Aegis) -> Iterator[Path]:
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run whose first case fails."""
     folder = tmp_path_factory.mktemp("kept")
     (folder / "evals").mkdir()
     (folder / "aegis.toml").write_text("")
     (folder / "evals/kept.yaml").write_text(SUITE)
     (folder / "agent.py").write_text(AGENT)
-    ran = aegis("eval", "run", "--keep", "failed", "--checkpoints", "--json", "out.json", cwd=folder)
+    ran = run_aegis("eval", "run", "--keep", "failed", "--checkpoints", "--json", "out.json", cwd=folder)
     assert ran.code == 1, ran
-    yield folder
+    return folder
 
 
 def test_the_document_tells_what_is_kept_and_of_whom(project: Path) -> None:
