@@ -146,6 +146,22 @@ def test_a_copy_of_a_talking_machine_goes_on_without_a_gap(keeping: Bench, tmp_p
     keeping.trial(use, SPEC)
 
 
+def test_what_nobody_listens_to_does_not_wait_in_a_copy(keeping: Bench, tmp_path: Path) -> None:
+    chatter = (
+        "import sys, time\nsys.stdin.readline()\nfor n in range(200000): print(n)\nopen('done', 'w').close()"
+    )
+
+    async def use(sandbox: Sandbox) -> None:
+        process = await sandbox.exec(("/bin/sh", "-c", f'sleep 3; echo go | python3 -c "{chatter}"'))
+        await keep(sandbox, tmp_path / "kept")
+        async with reopened(keeping, tmp_path / "kept") as copy:
+            waiting = "until [ -e done ]; do sleep 0.1; done"
+            assert (await copy.run(("/bin/sh", "-c", waiting), timeout_s=100)).status.ok
+        await process.kill()
+
+    keeping.trial(use, SPEC)
+
+
 def test_a_copy_keeps_names_and_time_but_not_its_random_numbers(keeping: Bench, tmp_path: Path) -> None:
     names = ("/bin/sh", "-c", "hostname; cat /etc/machine-id /proc/sys/kernel/random/boot_id")
 

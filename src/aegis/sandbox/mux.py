@@ -536,6 +536,11 @@ class Mux:
             process.take_up(each)
         self.send_raw(wire.encode(wire.CLOSE, rest.still) + rest.unsent)
 
+    @property
+    def programs(self) -> tuple[MuxProcess, ...]:
+        """Those whose streams are open."""
+        return tuple(self._processes.values())
+
     def program(self, stream: int) -> MuxProcess | None:
         """The open program of this number."""
         return self._processes.get(stream)

@@ -7,7 +7,7 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -427,12 +427,28 @@ class ReopenedQemu(QemuSandbox):
     def __init__(self, machine: Machine, info: SandboxInfo, meta: kept.Meta, live: set[QemuSandbox]) -> None:
         super().__init__(machine, info, meta.env, live)
         self._program = None if meta.program is None else machine.mux.program(meta.program)
+        # Nobody here wants to hear the others, such as services; unread output would make them wait.
+        others = [process for process in machine.mux.programs if process is not self._program]
+        self._drains = [
+            asyncio.create_task(_drain(chunks)) for p in others for chunks in (p.stdout(), p.stderr())
+        ]
+
+    async def _destroy(self) -> None:
+        for task in self._drains:
+            task.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
+        await super()._destroy()
 
     def program(self) -> MuxProcess:
         """As `ReopenedSandbox.program` says."""
         if self._program is None:
             raise SandboxStartError("no program was running in the kept machine that could go on")
         return self._program
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
 
 
 def _image_of(origin: Origin) -> Image:
