@@ -23,13 +23,16 @@ from aegis._eval import resume as resuming
 from aegis._eval import shrink as shrinking
 from aegis._eval import start as starting
 from aegis._eval.dryrun import Plan
+from aegis._eval.keeping import KeepSetting
 from aegis._eval.outcome import CaseResult, EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.request import Isolation, RunRequest, isolation_of, names_of
 from aegis._eval.shrink import ShrinkResult
+from aegis.engine.keeping import Which
 from aegis.errors import UsageError
 from aegis.report.progress import write_line
 from aegis.report.text import one_line
+from aegis.results.machines import DEFAULT_MAX_BYTES
 
 __all__ = [
     "CaseResult",
@@ -70,6 +73,9 @@ def run(
     replay: str | None = None,
     faults: str | Sequence[str] | None = None,
     stress: str | Sequence[str] | None = None,
+    keep: Which = "none",
+    checkpoints: int = 0,
+    keep_max_bytes: int = DEFAULT_MAX_BYTES,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -90,6 +96,10 @@ def run(
     names of fault profiles that stand in place of the suite's own `faults`; `none`: no case meets any.
     `stress`: names of transforms and sets
     whose variants also run, in place of the suite's own `stress`; `none`: cases run as written only.
+    `keep`: whose machines stay after their trials, for `aegis trial shell`: `failed` (all that did not pass), `all`,
+    `none`. `checkpoints`: before every so many turns the machine is kept too, for `aegis trial fork` (1: before each;
+    0: never); those of trials that pass go unless `keep` is `all`. `keep_max_bytes`: the oldest kept machines go when
+    all together are larger.
     `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
     collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.
     `progress` shows progress on standard error.
@@ -116,6 +126,9 @@ def run(
         replay=replay,
         faults=faults,
         stress=stress,
+        keep=keep,
+        checkpoints=checkpoints,
+        keep_max_bytes=keep_max_bytes,
         project=project,
         json_path=json_path,
         junit_path=junit_path,
@@ -145,6 +158,9 @@ async def arun(
     replay: str | None = None,
     faults: str | Sequence[str] | None = None,
     stress: str | Sequence[str] | None = None,
+    keep: Which = "none",
+    checkpoints: int = 0,
+    keep_max_bytes: int = DEFAULT_MAX_BYTES,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -176,6 +192,7 @@ async def arun(
         replay=replay,
         faults=names_of(faults),
         stress=names_of(stress),
+        keep=KeepSetting(keep, checkpoints, keep_max_bytes),
         project=project,
     )
     outputs = Outputs(json_path, junit_path, otlp)

@@ -73,6 +73,7 @@ def test_document_of_a_mixed_run() -> None:
         "collected": [],
         "not_collected": [],
         "attempts": 1,
+        "kept": None,
     }  # fmt: skip
     assert document["trials"][3]["sandbox"] is None
     not_run = document["trials"][4]

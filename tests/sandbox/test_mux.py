@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
 from aegis.sandbox.guest import wire
-from aegis.sandbox.mux import MuxProcess, check_operation, collect
+from aegis.sandbox.mux import MuxProcess
+from aegis.sandbox.operations import check_operation, collect
 from support.fake_machine import FakeMachine, fake_machine
 from support.fuzzing import examples
 from support.sandbox_bench import DEADLINE_S

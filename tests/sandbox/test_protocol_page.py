@@ -71,6 +71,7 @@ def test_every_operation_is_in_the_table() -> None:
         "rest",
         "mark",
         "changes",
+        "still",
         "connect",
         "refused",
         "lookup",

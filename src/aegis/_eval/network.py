@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aegis._eval.prepare import Prepared
 from aegis._eval.replay import Recorded
@@ -13,6 +13,7 @@ from aegis.engine.network import RunNetwork
 from aegis.engine.resolve import Resolved, resolve
 from aegis.engine.spec import PlannedTrial
 from aegis.errors import UsageError
+from aegis.gateway.gateway import Recordings
 from aegis.results import Ledger
 from aegis.suite.model import Suite
 
@@ -34,16 +35,25 @@ def make_network(
     setting: Setting,
     ledger: Ledger,
     root: Path,
+    *,
+    replay: Recordings | None = None,
+    carried: Mapping[str, Any] | None = None,
 ) -> RunNetwork:
     """The run's network; nothing is started yet. Raises `UsageError`, also when the run that answers in a replay has
-    no recording of a trial in the plan."""
+    no recording of a trial in the plan. `replay`: answers in place of the setting's; `carried` as in `RunNetwork`."""
     bundle = None if prepared.ca_bundle is None else _text(ledger.blobs.get(prepared.ca_bundle))
-    recorded = None
+    recorded = replay
     if setting.replay_of is not None:
-        recorded = Recorded(ledger, setting.replay_of)
-        recorded.check(plan)
+        recorded = answers = Recorded(ledger, setting.replay_of)
+        answers.check(plan)
     return RunNetwork(
-        resolved, ledger.blobs, root=root, ca_bundle=bundle, record=setting.record, replay=recorded
+        resolved,
+        ledger.blobs,
+        root=root,
+        ca_bundle=bundle,
+        record=setting.record,
+        replay=recorded,
+        carried=carried,
     )
 
 

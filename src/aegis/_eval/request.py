@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
 
+from aegis._eval.keeping import KeepSetting
 from aegis.errors import UsageError
 
 Isolation = Literal["vm", "none"]
@@ -36,6 +37,7 @@ class RunRequest:
     replay: str | None = None
     faults: tuple[str, ...] | None = None
     stress: tuple[str, ...] | None = None
+    keep: KeepSetting = field(default_factory=KeepSetting)
 
     def check(self) -> None:
         """Raise `UsageError` for a number out of its range or a combination that makes no sense."""
@@ -51,6 +53,7 @@ class RunRequest:
             raise UsageError(
                 "a virtual machine monitor was asked for, but isolation is 'none'", fix="leave one away"
             )
+        self.keep.check(self.isolation)
         if self.record and self.replay is not None:
             raise UsageError("a replay has nothing new to record", fix="leave --record or --replay away")
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis._eval import prepare
+from aegis._eval.keeping import KeepSetting
 from aegis._eval.network import make_network, resolve_suite
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
@@ -76,6 +77,7 @@ def _resumed(
         seed=record.config["seed"],
         record=requested.get("record", False),
         replay_of=record.config.get("replay_of"),
+        keep=KeepSetting.from_json(requested.get("keep")),
     )
     prepared = Prepared.from_json(json.loads(ledger.blobs.get(record.config["content"])))
     planned = tuple(PlannedTrial(*trial) for trial in missing)

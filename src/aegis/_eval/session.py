@@ -8,13 +8,14 @@ import os
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aegis import agents
 from aegis._eval.header import decide_jobs, isolation_lines, network_lines, plan_line
 from aegis._eval.importable import importable
+from aegis._eval.keeping import KeepSetting
 from aegis._eval.outcome import EvalResult
 from aegis._eval.outputs import Outputs
 from aegis._eval.prepare import Prepared, by_id
@@ -52,6 +53,7 @@ class Setting:
     record: bool = False
     replay_of: str | None = None
     """Id of the run that answers instead of the network."""
+    keep: KeepSetting = field(default_factory=KeepSetting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class _Execution:
             vmm=setting.vmm,
             require_kvm=setting.require_kvm,
             jobs=most,
+            keepable=setting.keep.any,
         ) as driver:
             spec = recipe.spec(files_tar)
             template = await driver.template(spec, progress=self.progress.message)
@@ -161,6 +164,7 @@ class _Execution:
                 scorer=registry.get,
                 network=job.network,
                 answers=FolderCache(job.ledger.folder / ANSWERS_FOLDER),
+                keeping=job.setting.keep.keeping(job.ledger.folder, job.network, self.progress.message),
             ),
             lambda planned, epoch: job.prepared.spec(job.run_id, planned, epoch, cases),
             LedgerSink(job.ledger, job.run_id),

@@ -48,6 +48,7 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
             seed=seed,
             record=request.record,
             replay_of=replay_of,
+            keep=request.keep,
         )
         run_id = new_run_id()
 
@@ -94,6 +95,7 @@ def _config(
             "jobs": setting.jobs,
             "retries": setting.retries,
             "record": setting.record,
+            "keep": setting.keep.to_json(),
         },
         "replay_of": setting.replay_of,
         "recorded": setting.record,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.sandbox.base import PreparedProcess, Process, Sandbox
 from aegis.suite.model import Agent
-from aegis.trace import Trace
+from aegis.trace import ToolCall, Trace, TurnRecord
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """An answer (or one protocol line) longer than this is the agent's failure; the rest is read and dropped."""
@@ -76,3 +76,32 @@ class AgentDriver(Protocol):
         the gateway has made the agent wait, and those that the user took to think, at most `deadline.MAX_WAIT_S`) is
         added, plus the time to end it. The agent and all its children have been ended when this returns. Only sandbox
         errors are raised: whatever the agent does wrong is in the result, and a `UserFault` too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What a conversation that goes on had come to."""
+
+    turns: tuple[TurnRecord, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
+    """Those that the agent itself had reported."""
+    duration_s: float = 0.0
+    """When the last of these turns was over, in seconds since the agent's start."""
+
+
+@runtime_checkable
+class Continuing(Protocol):
+    """A driver that can go on with an agent whose program was restored in the middle of a conversation."""
+
+    async def resume(
+        self,
+        sandbox: Sandbox,
+        process: Process,
+        agent: Agent,
+        turns: UserTurns,
+        *,
+        earlier: Earlier,
+        timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
+    ) -> AgentResult:
+        """As `converse`, with `process` running and everything in `earlier` said. The result holds all of it."""

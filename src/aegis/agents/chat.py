@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from aegis.agents.base import AgentResult, UserTurns, nothing_waited
+from aegis.agents.base import AgentResult, Earlier, UserTurns, nothing_waited
 from aegis.agents.chatreply import Reply, read_reply
 from aegis.agents.dialogue import FAREWELL_S
 from aegis.agents.httpcall import BrokenOffError, post
@@ -73,6 +73,21 @@ class ChatDriver:
         process = await start_shell(sandbox, told)
         return await conduct(process, record, talk=client.talk, timeout_s=timeout_s, waited_s=waited_s)
 
+    async def resume(
+        self,
+        sandbox: Sandbox,
+        process: Process,
+        agent: Agent,
+        turns: UserTurns,
+        *,
+        earlier: Earlier,
+        timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
+    ) -> AgentResult:
+        record = Record(waited_s, earlier)
+        client = _Client(sandbox, record, turns, agent.port, agent.ready_timeout, None)
+        return await conduct(process, record, talk=client.talk, timeout_s=timeout_s, waited_s=waited_s)
+
 
 def _free_port() -> int:
     """Of this host: trials without a machine share its ports, and must not meet each other's servers."""
@@ -102,7 +117,7 @@ class _Client:
         self._on_turn = on_turn
         self._history = History(record)
         self._allowance = Allowance()
-        self._asked = 0
+        self._asked = len(record.turns)
 
     async def talk(self, session: Session) -> None:
         session.close_stdin()
@@ -203,6 +218,9 @@ class History:
         self._record = record
         self._user = ""
         self._kept_bytes = 0
+        for number, turn in enumerate(record.turns):  # said before this conversation went on
+            self._kept_bytes += len(_message("user", turn.user)) + (1 if number else 0)
+            self.answered(turn.answer)
 
     def ask(self, user: str) -> int:
         """The next message; the length of the request in bytes."""

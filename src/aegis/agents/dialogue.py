@@ -32,9 +32,17 @@ async def early_end(session: Session, where: str) -> AgentFault:
 class Dialogue:
     """The turns of one conversation. `hear` knows the lines' meaning, this class their order."""
 
-    def __init__(self, turns: UserTurns, hear: Hear, on_turn: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        turns: UserTurns,
+        hear: Hear,
+        on_turn: Callable[[int], None] | None = None,
+        *,
+        asked: int = 0,
+    ) -> None:
+        """`asked`: how many messages were answered before."""
         self._turns = turns
-        self._asked = 0
+        self._asked = asked
         self._hear = hear
         self._on_turn = on_turn
         self._lines = LineBuffer()

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from aegis.agents.base import AgentResult, UserTurns, nothing_waited
+from aegis.agents.base import AgentResult, Earlier, UserTurns, nothing_waited
 from aegis.agents.dialogue import Dialogue
 from aegis.agents.lines import parse_object
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.reported import Allowance
 from aegis.agents.session import conduct, start_shell
 from aegis.agents.tail import one_line
-from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.sandbox.base import PreparedProcess, Process, Sandbox
 from aegis.suite.model import Agent
 
 
@@ -37,6 +37,28 @@ class JsonlDriver:
         record = Record(waited_s)
         dialogue = Dialogue(turns, _Listener(record).hear, on_turn)
         process = await start_shell(sandbox, agent)
+        return await conduct(
+            process,
+            record,
+            talk=dialogue.talk,
+            farewell=dialogue.farewell,
+            timeout_s=timeout_s,
+            waited_s=waited_s,
+        )
+
+    async def resume(
+        self,
+        sandbox: Sandbox,
+        process: Process,
+        agent: Agent,
+        turns: UserTurns,
+        *,
+        earlier: Earlier,
+        timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
+    ) -> AgentResult:
+        record = Record(waited_s, earlier)
+        dialogue = Dialogue(turns, _Listener(record).hear, asked=len(earlier.turns))
         return await conduct(
             process,
             record,

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from functools import cache
 from importlib import resources
 
-from aegis.agents.base import AgentResult, UserTurns, nothing_waited
+from aegis.agents.base import AgentResult, Earlier, UserTurns, nothing_waited
 from aegis.agents.dialogue import Dialogue
 from aegis.agents.lines import parse_object
 from aegis.agents.record import AgentFault, Record
 from aegis.agents.session import Session, conduct
 from aegis.agents.tail import one_line
-from aegis.sandbox.base import PreparedProcess, Sandbox
+from aegis.sandbox.base import PreparedProcess, Process, Sandbox
 from aegis.suite.model import Agent
 
 PROCESS_NAME = "agent"
@@ -75,6 +75,28 @@ class PythonDriver:
 
         return await conduct(
             process, record, talk=talk, farewell=dialogue.farewell, timeout_s=timeout_s, waited_s=waited_s
+        )
+
+    async def resume(
+        self,
+        sandbox: Sandbox,
+        process: Process,
+        agent: Agent,
+        turns: UserTurns,
+        *,
+        earlier: Earlier,
+        timeout_s: float,
+        waited_s: Callable[[], float] = nothing_waited,
+    ) -> AgentResult:
+        record = Record(waited_s, earlier)
+        dialogue = Dialogue(turns, _hear, asked=len(earlier.turns))
+        return await conduct(
+            process,
+            record,
+            talk=dialogue.talk,
+            farewell=dialogue.farewell,
+            timeout_s=timeout_s,
+            waited_s=waited_s,
         )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aegis.agents.base import nothing_waited
+from aegis.agents.base import Earlier, nothing_waited
 from aegis.agents.tail import Tail
 from aegis.suite.units import format_size
 from aegis.trace import ToolCall, Trace, TurnRecord
@@ -34,20 +34,24 @@ class _Moment:
 
 class Record:
     """Turns, tool calls and output tails of one conversation, filled while it goes on. The clock starts with
-    it."""
+    it, or goes on where it stood after what was said `earlier`."""
 
-    def __init__(self, waited_s: Callable[[], float] = nothing_waited) -> None:
+    def __init__(
+        self, waited_s: Callable[[], float] = nothing_waited, earlier: Earlier | None = None
+    ) -> None:
         self.stderr = Tail()
         self.stdout = Tail()
         self.exit: str | None = None
-        self.turns: list[TurnRecord] = []
-        self.tool_calls: list[ToolCall] = []
+        earlier = earlier or Earlier()
+        self.turns: list[TurnRecord] = list(earlier.turns)
+        self.tool_calls: list[ToolCall] = list(earlier.tool_calls)
         self._read_waited_s = waited_s
         self._ended: _Moment | None = None
         self._exited: _Moment | None = None
-        self._started = self._now()
+        now = self._now()
+        self._started = _Moment(now.at_s - earlier.duration_s, now.waited_s)
         self._open: tuple[str, float] | None = None
-        self._answers_chars = 0
+        self._answers_chars = sum(len(turn.answer) for turn in self.turns)
 
     def ask(self, message: str) -> None:
         """A message is being sent."""

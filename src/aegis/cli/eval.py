@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aegis.cli.history import list_runs, show_run
-from aegis.cli.options import parse_env, parse_time
+from aegis.cli.options import parse_bytes, parse_env, parse_time
 from aegis.cli.output import INTERRUPTED_EXIT_CODE
 from aegis.cli.shrink import shrink
 from aegis.errors import UsageError
@@ -130,6 +130,30 @@ def _output_options(command: F) -> F:
     metavar="RUN",
     help="Answer from what RUN has recorded; nothing reaches the network. Never a baseline.",
 )
+@click.option(
+    "--keep",
+    type=click.Choice(["none", "failed", "all"]),
+    default="none",
+    show_default=True,
+    help="Keep the machines of these trials as they are at the end, for aegis trial shell.",
+)
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(1),
+    is_flag=False,
+    flag_value=1,
+    metavar="[N]",
+    help="Keep the machine before every N-th turn too (1 when left out), for aegis trial fork.",
+)
+@click.option(
+    "--keep-max",
+    "keep_max_bytes",
+    callback=parse_bytes,
+    default="4GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="When all kept machines together are larger, the oldest go.",
+)
 @click.option("--dry-run", is_flag=True, help="Print what would run and be built; start nothing.")
 @_output_options
 def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None, **options: Any) -> int:
@@ -145,6 +169,7 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
       aegis eval run -s production-v2 --json out.json --junit-xml out.xml
       aegis eval run -s production-v2 --faults flaky-production
       aegis eval run -s production-v2 --replay latest -k refund
+      aegis eval run -s production-v2 --keep failed --checkpoints
       aegis eval run -s production-v2 --dry-run
 
     Ctrl-C once lets the running trials finish, twice stops at once; aegis eval resume continues.
@@ -152,6 +177,7 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
     options["env"] = parse_env(env)
     options["faults"] = options["faults"] or None
     options["stress"] = options["stress"] or None
+    options["checkpoints"] = options["checkpoints"] or 0
     if dry_run:
         if json_path or options["junit_path"] or options["otlp"]:
             raise UsageError(

@@ -22,6 +22,16 @@ def parse_time(ctx: click.Context, param: click.Parameter, value: str | None) ->
         raise click.BadParameter(str(error), ctx, param) from error
 
 
+def parse_bytes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | None:
+    """Callback of an option that takes a size as suites write it (`512MiB`, `4GiB`): bytes."""
+    from aegis.suite.units import parse_size
+
+    try:
+        return None if value is None else parse_size(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
+
+
 def parse_env(pairs: Sequence[str]) -> dict[str, str]:
     """`NAME=VALUE` texts as a mapping; of two values for a name the later counts. Raises `UsageError`."""
     env: dict[str, str] = {}

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from aegis.engine.ports import BlobStore
 from aegis.engine.resolve import Resolved
@@ -16,6 +17,7 @@ from aegis.errors import InfrastructureError
 from aegis.faults.base import TrialKey
 from aegis.faults.plan.weather import Weather
 from aegis.gateway import Bounds, ByteStream, Gateway, GatewayConfig, Origin, ProviderLimit, Session
+from aegis.gateway.authority import Authority
 from aegis.gateway.config import MIB
 from aegis.gateway.gateway import Recordings
 from aegis.gateway.placeholders import made_up
@@ -53,13 +55,20 @@ class RunNetwork:
         ca_bundle: str | None = None,
         record: bool = False,
         replay: Recordings | None = None,
+        carried: Mapping[str, Any] | None = None,
     ) -> None:
         """`root` is the project's folder, in which upstream programs run; `ca_bundle` is PEM text. Raises `UsageError`
-        for what the gateway cannot use."""
+        for what the gateway cannot use. `carried`: what another run's network told of itself (`carried`), in whose
+        place this one stands."""
         self.resolved = resolved
         values = {name: resolved.values.get(name) or made_up(name) for name in resolved.secrets}
+        known = (carried or {}).get("gateway")
         self.gateway = Gateway(
-            _config(resolved, ca_bundle, record=record), secret_values=values, replay=replay
+            _config(resolved, ca_bundle, record=record),
+            ca=None if known is None else Authority.load(known["authority"]),
+            secret_values=values,
+            placeholders=None if known is None else known["secrets"],
+            replay=replay,
         )
         self._blobs = blobs
         self._root = root
@@ -84,6 +93,16 @@ class RunNetwork:
             await self._shared.__aexit__(kind, error, trace)
         finally:
             self.gateway.close()
+
+    def carried(self) -> dict[str, Any]:
+        """What programs in a machine take in from this network and may hold on to, so that another one can stand in for
+        it. Holds the authority's key, and no value of a secret."""
+        return {
+            "gateway": {
+                "authority": self.gateway.authority.dump(),
+                "secrets": self.gateway.vault.environment(),
+            }
+        }
 
     async def open(
         self,

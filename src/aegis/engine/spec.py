@@ -205,6 +205,9 @@ class TrialResult:
     """What the machine's clock showed when the agent started; None: the real time."""
     collected: Collected | None = None
     """None for a case that keeps nothing, or when its machine was lost before."""
+    kept: Mapping[str, Any] | None = None
+    """Machines of the attempt that stay: `end` (`bytes`, or None), `checkpoints` (numbers of the turns before which one
+    was kept), `bytes` (of all), `problem` (why not all of them, or None). None when none was to be kept."""
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

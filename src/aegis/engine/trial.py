@@ -17,6 +17,8 @@ from aegis.agents.users import Conversation
 from aegis.engine import clocks
 from aegis.engine.collecting import collect
 from aegis.engine.differences import Differences
+from aegis.engine.fork import Fork
+from aegis.engine.keeping import Keeping, TrialKeeper
 from aegis.engine.kept import Collected
 from aegis.engine.lastlook import LastLook
 from aegis.engine.ports import BlobSource, BlobStore, NetworkSource, TrialNetwork
@@ -67,6 +69,10 @@ class TrialTools:
     network: NetworkSource
     answers: AnswerCache | None = None
     """Where judges and simulated users keep their models' answers."""
+    keeping: Keeping | None = None
+    """Which machines stay; None: each is gone with its trial."""
+    fork: Fork | None = None
+    """The checkpoint that the trial goes on from; None: it begins in a fresh machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +105,8 @@ class _Progress:
     processes: Processes | GuestOperationError | None = None
     collected: Collected | None = None
     changes: Mapping[str, Any] | None = None
+    keeper: TrialKeeper | None = None
+    kept: Mapping[str, Any] | None = None
 
 
 async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
@@ -128,7 +136,10 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
 async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) -> Attempt:
     """The attempt in a machine whose connections are served from its first moment on."""
     try:
-        sandbox = await tools.driver.start(tools.template, network=network.access)
+        if tools.fork is None:
+            sandbox = await tools.driver.start(tools.template, network=network.access)
+        else:
+            sandbox = await tools.fork.open(network.access)
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)
     except Exception as error:
@@ -136,16 +147,21 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
     started = time.monotonic()
     progress = _Progress()
     services = progress.services
+    if tools.keeping is not None:
+        progress.keeper = TrialKeeper(tools.keeping, spec, sandbox)
     try:
-        outcome, reason = await _inside(spec, tools, sandbox, network, progress)
-    except _Ended as ended:
-        outcome, reason = ended.outcome, ended.reason
-    except AegisError as error:
-        outcome, reason = "error", str(error)
-    except Exception as error:
-        outcome, reason = "error", f"internal error in the trial: {error!r}"
-    finally:
+        try:
+            outcome, reason = await _inside(spec, tools, sandbox, network, progress)
+        except _Ended as ended:
+            outcome, reason = ended.outcome, ended.reason
+        except AegisError as error:
+            outcome, reason = "error", str(error)
+        except Exception as error:
+            outcome, reason = "error", f"internal error in the trial: {error!r}"
         duration_s = time.monotonic() - started
+        if progress.keeper is not None:
+            progress.kept = await progress.keeper.at_end(outcome)
+    finally:
         await services.close()
         # Shielded: a second cancellation must not leave the machine behind.
         await asyncio.shield(sandbox.stop())
@@ -168,6 +184,7 @@ async def _connected(spec: TrialSpec, tools: TrialTools, network: TrialNetwork) 
         changes=progress.changes,
         clock=spec.case.world.clock,
         collected=progress.collected,
+        kept=progress.kept,
     )
     return Attempt(result)
 
@@ -200,10 +217,11 @@ async def _inside(
     spec: TrialSpec, tools: TrialTools, sandbox: Sandbox, network: TrialNetwork, progress: _Progress
 ) -> tuple[Outcome, str]:
     env = {**network.environment(sandbox.network), **clocks.environment(spec.case.world.clock)}
-    await _set_up_world(spec, tools.blobs, sandbox, progress.services, env)
-    await _look_before(spec, tools, sandbox, progress)
     differences = Differences(sandbox)
-    await differences.mark()
+    if tools.fork is None:
+        await _set_up_world(spec, tools.blobs, sandbox, progress.services, env)
+        await differences.mark()  # a fork has the mark that its original was given
+    await _look_before(spec, tools, sandbox, progress)
     agent = await _observe(spec, tools, sandbox, network, progress, env)
     progress.changes = await differences.collect()
     progress.collected = await collect(sandbox, spec.case.collect, tools.blobs)
@@ -315,13 +333,23 @@ async def _observe(
     began = datetime.now(UTC)
     progress.agent_started_at = began.isoformat(timespec="microseconds")
     network.start_clock()
-    user = Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
+    fork = tools.fork
+    user = fork.user if fork else Conversation(spec.case.turns, holds=matcher.holds, answers=tools.answers)
     result: AgentResult | None = None
     failure: _Ended | AegisError | None = None
     last = LastLook(sandbox) if needs_processes(spec.case, get=tools.scorer) else None
     given = sandbox if last is None else cast("Sandbox", last)
     try:
-        result = await _converse(spec, agent_driver, with_environment(spec.agent, env), user, given, network)
+        result = await _converse(
+            spec,
+            agent_driver,
+            with_environment(spec.agent, env),
+            user,
+            given,
+            network,
+            progress.keeper,
+            fork,
+        )
     except (_Ended, AegisError) as error:
         failure = error
     finally:
@@ -331,7 +359,12 @@ async def _observe(
     seen = Trace() if result is None else user.marked(result.trace)
     # In a thread: long bodies are read whole, and other trials' connections must not wait for it.
     progress.trace = await asyncio.to_thread(
-        build_trace, seen, network.exchanges, tools.blobs.get, at=began, faults=network.faults
+        build_trace,
+        seen,
+        fork.join(network.exchanges) if fork else network.exchanges,
+        tools.blobs.get,
+        at=began,
+        faults=network.faults,
     )
     network.check()
     await progress.services.check()
@@ -354,14 +387,22 @@ async def _converse(
     user: Conversation,
     sandbox: Sandbox,
     network: TrialNetwork,
+    keeper: TrialKeeper | None,
+    fork: Fork | None,
 ) -> AgentResult:
+    turns = user if keeper is None else keeper.watch(user, user.position)
+
     def waited_s() -> float:
-        return network.waited_s + user.waited_s
+        return network.waited_s + user.waited_s + (keeper.waited_s if keeper is not None else 0.0)
 
     try:
         async with OwnTimeLimit(spec.timeout_s + AGENT_GRACE_S, waited_s):
+            if fork is not None:
+                return await fork.converse(
+                    agent_driver, sandbox, agent, timeout_s=spec.timeout_s, waited_s=waited_s
+                )
             return await agent_driver.converse(
-                sandbox, agent, user, timeout_s=spec.timeout_s, waited_s=waited_s
+                sandbox, agent, turns, timeout_s=spec.timeout_s, waited_s=waited_s
             )
     except TimeoutError:
         # Its time was up long ago; that the machine no longer obeys is what a workload that starves it looks
@@ -402,7 +443,8 @@ def _score_context(
         check_files=_check_files(spec.check_files, tools.blobs),
         fetch_blob=tools.blobs.get,
         answers=tools.answers,
-        services=sandbox.services,
+        # A restored copy does not know them: they run on in it, at the ports of its template.
+        services=sandbox.services or spec.template.services,
         processes=progress.processes,
     )
 

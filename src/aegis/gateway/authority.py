@@ -36,8 +36,8 @@ class _Issuer:
 
 
 class Authority:
-    """Signs a certificate for each host that is opened. Keys are EC P-256 and never written to a file: OpenSSL reads
-    them through an anonymous memory file.
+    """Signs a certificate for each host that is opened. Keys are EC P-256 and never written to a file, but by who keeps
+    machines that trust it (`dump`): OpenSSL reads them through an anonymous memory file.
 
     A machine whose clock shows another date (`shown_s`: seconds since 1970) sees certificates that suit it: the
     authority's is valid there and now, a host's for as long as any host's, around that date.
@@ -52,6 +52,26 @@ class Authority:
         self._contexts: OrderedDict[tuple[Host, Bend, float | None], ssl.SSLContext] = OrderedDict()
         self._issuer = _Issuer(self._certificate.subject, self._key)
         self._stranger: _Issuer | None = None
+
+    def dump(self) -> str:
+        """Key and certificate as PEM, for whoever goes on in this authority's place with machines that trust it. It is
+        trusted nowhere else."""
+        key = self._key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return key.decode() + self.pem
+
+    @classmethod
+    def load(cls, dumped: str) -> Authority:
+        """The inverse of `dump`. Raises ValueError."""
+        key = serialization.load_pem_private_key(dumped.encode(), None)
+        if not isinstance(key, ec.EllipticCurvePrivateKey):
+            raise ValueError("not a key of this kind")
+        authority = cls()
+        authority._key = key
+        authority._certificate = x509.load_pem_x509_certificate(dumped.encode())
+        authority._issuer = _Issuer(authority._certificate.subject, key)
+        return authority
 
     @property
     def pem(self) -> str:

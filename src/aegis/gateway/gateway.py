@@ -24,7 +24,8 @@ class Gateway:
     """Policy, secrets, certificates and shared limits of a run.
 
     `secret_values` holds a value for each secret that the configuration declares. With `replay` nothing is ever
-    dialled. Raises `UsageError` for a configuration that can't be used; the text never holds a value.
+    dialled. `ca` and `placeholders` are those that machines know already. Raises `UsageError` for a configuration that
+    can't be used; the text never holds a value.
     """
 
     def __init__(
@@ -33,6 +34,7 @@ class Gateway:
         *,
         ca: Authority | None = None,
         secret_values: Mapping[str, str] | None = None,
+        placeholders: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         replay: Recordings | None = None,
         limiter: Limiter | None = None,
@@ -40,7 +42,7 @@ class Gateway:
     ) -> None:
         self.config = config
         self.policy = Policy(config.allow, config.routes, config.tls_passthrough)
-        self.vault = Vault(config.secrets, secret_values or {})
+        self.vault = Vault(config.secrets, secret_values or {}, placeholders=placeholders)
         self.authority = ca or Authority()
         self.dialer = Dialer(config.bounds, ca_bundle=config.ca_bundle, resolve=resolve)
         self.clock = clock

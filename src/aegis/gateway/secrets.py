@@ -62,7 +62,9 @@ class Vault:
         hosts: Mapping[str, tuple[str, ...]],
         values: Mapping[str, str],
         rng: random.Random | None = None,
+        placeholders: Mapping[str, str] | None = None,
     ) -> None:
+        """`placeholders`: by name, where machines hold some already."""
         rng = rng or random.SystemRandom()
         self._secrets: list[Secret] = []
         for name, patterns in hosts.items():
@@ -72,7 +74,7 @@ class Vault:
                     fix=f"export {name}, or take it out of the suite",
                 )
             check_value(name, values[name])
-            placeholder = make_placeholder(values[name], rng)
+            placeholder = (placeholders or {}).get(name) or make_placeholder(values[name], rng)
             parsed = tuple(parse_pattern(text) for text in patterns)
             self._secrets.append(Secret(name, values[name], placeholder, parsed))
         self._hash_key = os.urandom(32)

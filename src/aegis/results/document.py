@@ -32,6 +32,7 @@ _CHANGES = {"added": 0, "changed": 0, "deleted": 0, "more": 0, "first": [], "not
 _CLOCK = {"at": None, "zone": None}
 _FILE = {"path": "", "bytes": 0, "blob": ""}
 _MISSING = {"path": None, "why": ""}
+_KEPT: dict[str, Any] = {"end": None, "checkpoints": [], "bytes": 0, "problem": None}
 _PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
@@ -162,7 +163,12 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "collected": [_pick(file, _FILE) for file in result.get("collected") or ()],
         "not_collected": [_pick(item, _MISSING) for item in result.get("not_collected") or ()],
         "attempts": trial.attempts,
+        "kept": _kept(result.get("kept")),
     }
+
+
+def _kept(kept: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if kept is None else _pick(kept, _KEPT)
 
 
 def _score(score: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from aegis.errors import GuestOperationError, GuestProtocolError, SandboxError, SandboxLostError
+from aegis.errors import GuestOperationError, GuestProtocolError, SandboxLostError
+from aegis.sandbox.atrest import LinkAtRest, StreamAtRest, own_frames
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.connections import Connections
 from aegis.sandbox.guest import wire
@@ -45,6 +45,10 @@ class _Inbox:
         self._arrived = asyncio.Event()
         self.allowed = wire.WINDOW
         self.ended = False
+
+    @property
+    def unread(self) -> bytes:
+        return b"".join(self._chunks)
 
     def put(self, data: bytes) -> None:
         if self.ended or len(data) > self.allowed:
@@ -145,6 +149,42 @@ class MuxProcess:
             if not self._alone:  # a program that left nothing behind needs no waiting for
                 await self._closed.wait()
         self._mux.check()
+
+    # -- a copy of the machine -----------------------------------------------------------------------------------
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it was ended from here, or never began."""
+        return self._killed or not self._opened.done()
+
+    def at_rest(self) -> StreamAtRest:
+        out, err = self._inboxes
+        done = self._status.done() and self._status.exception() is None
+        status = self._status.result() if done else None
+        return StreamAtRest(
+            self.stream,
+            self._credit,
+            self._input_closed,
+            (out.allowed, err.allowed),
+            (out.ended, err.ended),
+            (out.unread, err.unread),
+            None if status is None else (status.code, status.signal, status.duration_s),
+        )
+
+    def take_up(self, rest: StreamAtRest) -> None:
+        """Go on as the stream was then."""
+        self._credit, self._input_closed = rest.credit, rest.input_closed
+        for number, inbox in enumerate(self._inboxes):
+            if rest.unread[number]:
+                inbox.allowed = len(rest.unread[number])
+                inbox.ended = False
+                inbox.put(rest.unread[number])
+            inbox.allowed = rest.allowed[number]
+            if rest.ended[number]:
+                inbox.end()
+        self._opened.set_result({})
+        if rest.status is not None:
+            self._status.set_result(ExitStatus(*rest.status))
 
     # -- called by the mux ---------------------------------------------------------------------------------------
 
@@ -264,6 +304,8 @@ class Mux:
         self.connections = Connections(self.send_raw, self.drain)
         """What the workload opens."""
         self._awaited: tuple[object, NetworkHandler | None, Gate | None] | None = None
+        self._still = 0
+        self._held_back: bytearray | None = None
         self.explain: Callable[[], Awaitable[Exception]] | None = None
         """Asked why the machine is gone when its connection ends."""
 
@@ -390,7 +432,9 @@ class Mux:
         self.send_raw(wire.encode_json(kind, stream, value))
 
     def send_raw(self, data: bytes) -> None:
-        if self._error is None:
+        if self._held_back is not None:
+            self._held_back += data
+        elif self._error is None:
             self._writer.write(data)
 
     async def drain(self) -> None:
@@ -478,6 +522,52 @@ class Mux:
         process = await self.open(request)
         self.forget(process.stream)
 
+    async def still(self) -> None:
+        """Make the connection quiet: all that the machine has sent is here, and nothing is on its way. What this side
+        wants to say waits for `go_on`, which must follow whatever happens."""
+        process = self._new(False)
+        self._still = process.stream
+        self.send_json(wire.OPEN, process.stream, {"op": "still"})
+        self._held_back = bytearray()
+        try:
+            await process.opened()
+        finally:
+            self.forget(process.stream)
+
+    def go_on(self) -> None:
+        """End what `still` began, if it did."""
+        if self._held_back is not None:
+            waiting, self._held_back = self._held_back, None
+            self.send_raw(wire.encode(wire.CLOSE, self._still) + waiting)
+
+    def at_rest(self) -> LinkAtRest:
+        """What a copy of the machine, taken now, needs of this side. Only between `still` and `go_on`."""
+        live = [process for process in self._processes.values() if not process.leaving]
+        return LinkAtRest(
+            self._still,
+            self._next_stream,
+            dict(self.prepared),
+            tuple(process.at_rest() for process in live),
+            own_frames(bytes(self._held_back or b"")),
+        )
+
+    def take_up(self, rest: LinkAtRest) -> None:
+        """Go on with a copy of a machine; instead of what `start` gets to know."""
+        self._next_stream, self.prepared = rest.next_stream, dict(rest.prepared)
+        for each in rest.streams:
+            process = self._processes[each.stream] = MuxProcess(self, each.stream, False)
+            process.take_up(each)
+        self.send_raw(wire.encode(wire.CLOSE, rest.still) + rest.unsent)
+
+    @property
+    def programs(self) -> tuple[MuxProcess, ...]:
+        """Those whose streams are open."""
+        return tuple(self._processes.values())
+
+    def program(self, stream: int) -> MuxProcess | None:
+        """The open program of this number."""
+        return self._processes.get(stream)
+
     async def attach(self, name: str) -> MuxProcess:
         """The prepared program. Raises GuestOperationError(not-found)."""
         number = self.prepared.get(name)
@@ -500,55 +590,6 @@ class Mux:
 
     def forget(self, stream: int) -> None:
         self._processes.pop(stream, None)
-
-
-async def collect(
-    process: MuxProcess, stdin: bytes, max_bytes: int, overflow: SandboxError | None = None
-) -> tuple[bytes, bytes, ExitStatus]:
-    """Feed an operation and read it to its end: its output, what it says of a failure, its status.
-
-    Raises `overflow`, or GuestProtocolError, when it sends more than `max_bytes`.
-    """
-
-    async def feed() -> None:
-        await process.write(stdin)
-        await process.close_stdin()
-
-    async def read(chunks: AsyncIterator[bytes], limit: int) -> bytes:
-        data = bytearray()
-        async for chunk in chunks:
-            data += chunk
-            if len(data) > limit:
-                raise overflow or GuestProtocolError(
-                    f"the machine sent more than the {limit} bytes that were asked for"
-                )
-        return bytes(data)
-
-    out, err, _ = await together(read(process.stdout(), max_bytes), read(process.stderr(), 65536), feed())
-    return out or b"", err or b"", await process.wait()
-
-
-async def together(*coroutines: Coroutine[Any, Any, Any]) -> list[Any]:
-    """Run all to their end; the first failure cancels the rest and is raised as it is."""
-    tasks = [asyncio.ensure_future(each) for each in coroutines]
-    try:
-        return await asyncio.gather(*tasks)
-    except BaseException:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        raise
-
-
-def check_operation(status: ExitStatus, stderr: bytes) -> None:
-    """Raise the failure that a file operation reported."""
-    if status.ok:
-        return
-    try:
-        report = json.loads(stderr)
-    except (ValueError, RecursionError):
-        report = {"code": "failed", "message": f"the operation ended with {status.describe()}"}
-    raise operation_error(report)
 
 
 DEFAULT_ENV = {

@@ -23,8 +23,9 @@ from aegis.sandbox.base import (
     SandboxInfo,
     ServiceSpec,
 )
-from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess, check_operation, collect
+from aegis.sandbox.mux import DEFAULT_ENV, Mux, MuxProcess
 from aegis.sandbox.network import NetworkAccess, NetworkPaths
+from aegis.sandbox.operations import check_operation, collect
 from aegis.sandbox.zones import zone_data
 
 TAR_OVERHEAD = 4 * MIB
@@ -45,6 +46,8 @@ class RemoteSandbox:
         self.env = {**DEFAULT_ENV, **told, **env}
         self.network: NetworkPaths | None = None
         self._stopping: asyncio.Future[None] | None = None
+        self.newest: MuxProcess | None = None
+        """The program that was started or attached to last."""
 
     async def exec(
         self,
@@ -55,10 +58,12 @@ class RemoteSandbox:
         terminal: tuple[int, int] | None = None,
     ) -> MuxProcess:
         extra = {"TERM": "xterm-256color"} if terminal else {}
-        return await self._mux.exec(argv, cwd, {**self.env, **extra, **(env or {})}, terminal)
+        self.newest = await self._mux.exec(argv, cwd, {**self.env, **extra, **(env or {})}, terminal)
+        return self.newest
 
     async def attach(self, name: str) -> MuxProcess:
-        return await self._mux.attach(name)
+        self.newest = await self._mux.attach(name)
+        return self.newest
 
     async def dial(self, port: int, *, wait_s: float = 0.0) -> MuxProcess:
         return await self._mux.open({"op": "dial", "port": port, "wait": wait_s})

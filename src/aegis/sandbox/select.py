@@ -19,11 +19,13 @@ def open_driver(
     require_kvm: bool = False,
     jobs: int = 2,
     cache_dir: Path | None = None,
+    keepable: bool = False,
 ) -> Driver:
     """The driver for an isolation; an asynchronous context manager.
 
     `base_dir`: the project's folder, which image files are relative to. `vmm` forces one of `VMMS`. `jobs`: how many
-    trials will run at once (bounds the warm pool). Raises UsageError; entering it raises HostNeedsError.
+    trials will run at once (bounds the warm pool). `keepable`: machines can be kept (`sandbox/kept.py`), for which each
+    needs memory of its own. Raises UsageError; entering it raises HostNeedsError.
     """
     from aegis.sandbox.images.cache import cache_folder
 
@@ -40,5 +42,9 @@ def open_driver(
     from aegis.sandbox.qemu.driver import QemuDriver
 
     return QemuDriver(
-        base_dir=base_dir, cache_dir=cache_dir or cache_folder(), jobs=jobs, require_kvm=require_kvm
+        base_dir=base_dir,
+        cache_dir=cache_dir or cache_folder(),
+        jobs=jobs,
+        require_kvm=require_kvm,
+        keepable=keepable,
     )

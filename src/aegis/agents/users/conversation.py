@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from aegis.agents.users.rules import RuleUser
 from aegis.agents.users.spending import Spending
 from aegis.errors import AegisError
 from aegis.suite.model import SimulatedUser, Turn
-from aegis.trace import Trace
+from aegis.trace import Trace, TurnRecord
 
 if TYPE_CHECKING:
     from aegis.llm.cache import AnswerCache
@@ -33,6 +33,7 @@ class Conversation:
         self._own = 0
         self._said: list[Said] = []
         self._asked: str | None = None
+        self._given: str | None = None
         self._entries: list[int] = []
         self._endings: dict[int, str] = {}
         self._spending: list[Spending] = []
@@ -55,9 +56,24 @@ class Conversation:
         `input_tokens`, `output_tokens`, `usd`, each None when a part is unknown. None without such a user."""
         return Spending.total(self._spending) if self._spending else None
 
+    def position(self) -> dict[str, Any]:
+        """Where the user is (JSON), for one who goes on from here with `resume`."""
+        return {"place": self._place, "own": self._own, "entries": list(self._entries)}
+
+    def resume(self, position: Mapping[str, Any], earlier: Sequence[TurnRecord], message: str) -> None:
+        """Be where `position` says, after these turns, about to say `message`."""
+        self._place, self._own = position["place"], position["own"]
+        self._entries = list(position["entries"])
+        self._said = [Said(turn.user, turn.answer) for turn in earlier] if self._simulated else []
+        self._endings = {number: turn.user_ended for number, turn in enumerate(earlier) if turn.user_ended}
+        self._given = message
+
     async def next(self, answer: str | None) -> str | None:
         if self._simulated and self._asked is not None:
             self._said.append(Said(self._asked, answer or ""))
+        if self._given is not None:
+            self._asked, self._given = self._given, None
+            return self._asked
         while self._place < len(self._turns):
             entry = self._turns[self._place]
             message = entry.user if entry.simulate is None else await self._think(entry.simulate)

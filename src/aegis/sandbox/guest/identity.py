@@ -41,7 +41,8 @@ def renew(message: dict[str, Any]) -> None:
     fcntl.ioctl(fd, RNDADDENTROPY, struct.pack("ii", len(seed) * 8, len(seed)) + seed)
     fcntl.ioctl(fd, RNDRESEEDCRNG)
     os.close(fd)
-    time.clock_settime(time.CLOCK_REALTIME, float(message["clock"]))
+    if message["clock"] is not None:  # a kept machine's time goes on
+        time.clock_settime(time.CLOCK_REALTIME, float(message["clock"]))
     socket.sethostname(message["hostname"])
     with open(confine.BOOT_ID, "w") as file:
         file.write(message["boot_id"] + "\n")

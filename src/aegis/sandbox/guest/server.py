@@ -76,6 +76,8 @@ class Server:
         self._wait_on_hangup = wait_on_hangup
         self._decoder = wire.Decoder()
         self._out = bytearray()
+        self._still: int | None = None
+        self._may_leave: int | None = None
         self._programs: dict[int, Program] = {}
         self._groups: dict[int, Program] = {}
         self._waiting: deque[tuple[int, dict[str, Any], bool]] = deque()
@@ -146,9 +148,10 @@ class Server:
             self._refresh_outputs()
 
     def _flush(self) -> None:
-        while self._out:
+        while self._out and self._may_leave != 0:
+            size = READ_SIZE if self._may_leave is None else min(READ_SIZE, self._may_leave)
             try:
-                sent = os.write(self._link, memoryview(self._out)[:READ_SIZE])
+                sent = os.write(self._link, memoryview(self._out)[:size])
             except BlockingIOError:
                 break
             except OSError as error:
@@ -157,7 +160,10 @@ class Server:
                 self.done = True
                 return
             del self._out[:sent]
-        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._out else 0)
+            if self._may_leave is not None:
+                self._may_leave -= sent
+        waits = self._out and self._may_leave != 0
+        mask = selectors.EVENT_READ | (selectors.EVENT_WRITE if waits else 0)
         self.watch(self._link, mask, self._on_link)
 
     def _on_link(self, mask: int) -> None:
@@ -194,6 +200,9 @@ class Server:
             self._open(stream, wire.decode_json(payload))
         elif kind == wire.INIT:
             self._init(wire.decode_json(payload))
+        elif kind == wire.CLOSE and stream == self._still:
+            self._still = self._may_leave = None
+            self.send(b"")
         else:
             program = self._programs.get(stream)
             if program is not None:  # a frame for a stream that has just ended is no error
@@ -271,6 +280,8 @@ class Server:
             self.desk.mark(stream)
         elif operation == "changes":
             self.desk.tell(stream, request)
+        elif operation == "still":
+            self._be_still(stream)
         elif operation == "rest":
             self.desk.mark_ahead()
             if self._network is not None:
@@ -293,6 +304,13 @@ class Server:
             self._refuse(stream, "bad-request", f"the clock cannot show this: {error}")
             return
         self.send(wire.encode_json(wire.OPENED, stream, {}))
+
+    def _be_still(self, stream: int) -> None:
+        """Send what waits and the answer, then nothing until the host closes this stream: whoever copies the machine
+        meanwhile copies no frame that is cut or on its way."""
+        self._out += wire.encode_json(wire.OPENED, stream, {})
+        self._still, self._may_leave = stream, len(self._out)
+        self._flush()
 
     def _refuse(self, stream: int, code: str, message: str) -> None:
         self.send(wire.encode_json(wire.OPENED, stream, {"error": {"code": code, "message": message}}))
@@ -607,6 +625,7 @@ class Server:
 
     def _down(self, reason: str) -> None:
         os.set_blocking(self._link, True)
+        self._may_leave = None
         self._out += wire.encode_json(wire.DOWN, 0, {"reason": reason})
         self._flush()
         self.done = True

@@ -7,14 +7,16 @@ import contextlib
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aegis.errors import GuestOperationError, HostNeedsError, SandboxError, SandboxStartError
 from aegis.sandbox.base import (
     MIB,
     DriverInfo,
+    Process,
     Progress,
     SandboxInfo,
     ServiceSpec,
@@ -22,9 +24,12 @@ from aegis.sandbox.base import (
     TemplateSpec,
 )
 from aegis.sandbox.images import BootFiles, Image, ImageStore, boot_files
+from aegis.sandbox.kept import Copied
+from aegis.sandbox.mux import MuxProcess
 from aegis.sandbox.network import NetworkAccess
-from aegis.sandbox.qemu import memory
+from aegis.sandbox.qemu import kept, memory
 from aegis.sandbox.qemu.command import MachineFiles, MachineShape
+from aegis.sandbox.qemu.kept import Origin
 from aegis.sandbox.qemu.launch import confinement, qemu_path, qemu_version
 from aegis.sandbox.qemu.machine import Machine, Saved, boot, network_paths, restore, save
 from aegis.sandbox.qemu.pool import Pool
@@ -48,17 +53,27 @@ class _Made:
     files: MachineFiles
     shape: MachineShape
     image: Image
+    origin: Origin
     pool: Pool | None = None
 
 
 class QemuDriver:
     """Machines of QEMU. `base_dir`: folder that image files of a suite are relative to."""
 
-    def __init__(self, *, base_dir: Path, cache_dir: Path, jobs: int = 2, require_kvm: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        base_dir: Path,
+        cache_dir: Path,
+        jobs: int = 2,
+        require_kvm: bool = False,
+        keepable: bool = False,
+    ) -> None:
         self._base_dir = base_dir
         self._cache_dir = cache_dir
         self._jobs = jobs
         self._require_kvm = require_kvm
+        self._keepable = keepable
         self._store = TemplateStore(cache_dir / "templates")
         self._made: dict[str, _Made] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -135,8 +150,18 @@ class QemuDriver:
                     os.close(held)
                     raise
                 self._fds.append(held)
-                self._made[key] = _Made(saved, files, shape, image)
+                self._made[key] = _Made(saved, files, shape, image, self._origin(key, shape, image))
         return Template(key=key, spec=spec, cached=cached, build_s=time.monotonic() - begun)
+
+    @property
+    def _version(self) -> str:
+        """Of the monitor, however it is confined."""
+        return self.info.version.partition(" (")[0]
+
+    def _origin(self, key: str, shape: MachineShape, image: Image) -> Origin:
+        assert self._boot is not None
+        cpu = kept.host_cpu(shape.accel)
+        return Origin(key, image.digest, image.ref, self._boot.digest, self._version, cpu, shape)
 
     def _key_parts(self, image: Image, shape: MachineShape) -> tuple[str, ...]:
         assert self._boot is not None
@@ -211,7 +236,7 @@ class QemuDriver:
 
     async def _warm(self, made: _Made) -> Machine:
         """A machine whose first answers, which are slow in software, are behind it."""
-        machine = await restore(made.shape, made.files, made.saved)
+        machine = await restore(made.shape, made.files, made.saved, own_memory=self._keepable)
         try:
             await machine.rehearse()
             process = await machine.mux.exec(("/bin/true",), "/", {})
@@ -260,10 +285,10 @@ class QemuDriver:
     async def _restore_or_boot(self, made: _Made, spec: TemplateSpec) -> tuple[Machine, bool]:
         """A clone; where the host cannot restore it, a machine booted and furnished from nothing."""
         try:
-            return await restore(made.shape, made.files, made.saved), True
+            return await restore(made.shape, made.files, made.saved, own_memory=self._keepable), True
         except SandboxStartError:
             machine, ram = await boot(made.shape, made.files)
-            os.close(ram)
+            machine.own_ram = ram
             try:
                 await _furnish(machine, spec, made.image)
             except BaseException:
@@ -283,7 +308,71 @@ class QemuDriver:
         return self._sandbox(machine, info, made, template.spec)
 
     def _sandbox(self, machine: Machine, info: SandboxInfo, made: _Made, spec: TemplateSpec) -> QemuSandbox:
-        return QemuSandbox(machine, info, {**made.image.env, **spec.env}, self._live, spec.services)
+        return QemuSandbox(machine, info, {**made.image.env, **spec.env}, self._live, made, spec.services)
+
+    def notes(self, folder: Path) -> Mapping[str, Any]:
+        """As `Reopening.notes` says."""
+        return kept.read(folder).notes
+
+    async def reopen(
+        self, folder: Path, *, network: NetworkAccess | None = None, progress: Progress | None = None
+    ) -> ReopenedQemu:
+        """As `Reopening.reopen` says."""
+        begun = time.monotonic()
+        assert self._boot is not None
+        meta = await asyncio.to_thread(kept.read, folder)
+        kept.check(
+            meta,
+            boot=self._boot.digest,
+            version=self._version,
+            accel=self._accel,
+            tsc_khz=self._tsc_khz,
+        )
+        image = await asyncio.to_thread(_image_of, meta.origin)
+        if progress is not None:
+            progress("restoring the machine")
+        saved = await asyncio.to_thread(self._unpacked, folder, meta)
+        shape = meta.origin.shape
+        image_fd = os.open(image.rootfs, os.O_RDONLY | os.O_CLOEXEC)
+        machine: Machine | None = None
+        try:
+            files = MachineFiles(self._kernel, self._initrd, self._guest_root, image_fd)
+            machine = await restore(shape, files, saved)
+            machine.mux.take_up(meta.link)
+            await machine.renew(network, kept=meta.identity)
+        except BaseException as error:
+            if machine is not None:
+                await asyncio.shield(machine.kill())
+            if isinstance(error, SandboxError) and not isinstance(error, SandboxStartError):
+                raise SandboxStartError(f"the restored machine does not answer: {error}") from None
+            raise
+        finally:
+            saved.close()
+            os.close(image_fd)
+        start_ms = (time.monotonic() - begun) * 1000
+        info = SandboxInfo(uuid.uuid4().hex[:12], "qemu", start_ms, True, shape.memory_bytes // MIB)
+        sandbox = ReopenedQemu(machine, info, meta, self._live)
+        sandbox.network = network_paths(network) if network is not None else None
+        return sandbox
+
+    def _unpacked(self, folder: Path, meta: kept.Meta) -> Saved:
+        """The kept machine as one that was saved whole. Blocks."""
+        template = self._store.load(meta.origin.template)
+        if template is None:
+            raise SandboxStartError(
+                "the template of the kept machine was pruned, and the machine is kept as its difference from that",
+                fix="run the trial again",
+            )
+        with contextlib.closing(template):
+            ram = memory.duplicate(template.ram, "memory")
+        state = memory.create("state")
+        try:
+            kept.unpack(folder, ram, state)
+            return Saved(ram, state, meta.link.next_stream, meta.link.prepared)
+        except BaseException:
+            os.close(ram)
+            os.close(state)
+            raise
 
     def slots(self, spec: TemplateSpec) -> int:
         by_cpu = max(1, (os.cpu_count() or 1) // spec.cpus)
@@ -315,9 +404,11 @@ class QemuSandbox(RemoteSandbox):
         info: SandboxInfo,
         env: Mapping[str, str],
         live: set[QemuSandbox],
+        made: _Made | None = None,
         services: tuple[ServiceSpec, ...] = (),
     ) -> None:
         super().__init__(machine.mux, info, env, services)
+        self._made = made
         self._machine = machine
         self._live = live
         live.add(self)
@@ -330,6 +421,22 @@ class QemuSandbox(RemoteSandbox):
     async def reconnect(self, network: NetworkAccess | None) -> None:
         await self._machine.renew(network, same_names=True)
         self.network = network_paths(network) if network is not None else None
+
+    async def keep(self, folder: Path, notes: Mapping[str, Any], program: Process | None = None) -> Copied:
+        """As `Keepable.keep` says."""
+        if self._made is None:
+            raise SandboxError("a restored copy is not kept again")
+        stream = program.stream if isinstance(program, MuxProcess) else None
+        made = self._made
+        return await kept.keep(
+            self._machine,
+            made.saved.ram,
+            folder,
+            origin=made.origin,
+            env=self.env,
+            program=stream,
+            notes=notes,
+        )
 
     async def _destroy(self) -> None:
         with contextlib.suppress(Exception):
@@ -352,6 +459,46 @@ def _description(spec: TemplateSpec, shape: MachineShape, image: Image) -> dict[
         "host_boot": boot_id(),
         **spec.made_for,
     }
+
+
+class ReopenedQemu(QemuSandbox):
+    """A restored copy of a kept machine."""
+
+    def __init__(self, machine: Machine, info: SandboxInfo, meta: kept.Meta, live: set[QemuSandbox]) -> None:
+        super().__init__(machine, info, meta.env, live)
+        self._program = None if meta.program is None else machine.mux.program(meta.program)
+        # Nobody here wants to hear the others, such as services; unread output would make them wait.
+        others = [process for process in machine.mux.programs if process is not self._program]
+        self._drains = [
+            asyncio.create_task(_drain(chunks)) for p in others for chunks in (p.stdout(), p.stderr())
+        ]
+
+    async def _destroy(self) -> None:
+        for task in self._drains:
+            task.cancel()
+        await asyncio.gather(*self._drains, return_exceptions=True)
+        await super()._destroy()
+
+    def program(self) -> MuxProcess:
+        """As `ReopenedSandbox.program` says."""
+        if self._program is None:
+            raise SandboxStartError("no program was running in the kept machine that could go on")
+        return self._program
+
+
+async def _drain(chunks: AsyncIterator[bytes]) -> None:
+    async for _ in chunks:
+        pass
+
+
+def _image_of(origin: Origin) -> Image:
+    for image in ImageStore().list():
+        if image.digest == origin.image:
+            return image
+    raise SandboxStartError(
+        f"the image of the kept machine ({origin.image_ref}, {origin.image[:12]}) is no longer in the cache",
+        fix="run the trial again",
+    )
 
 
 def _info(accel: str, version: str) -> DriverInfo:

@@ -27,6 +27,7 @@ BOOT_TIMEOUT_S = 180.0
 """A cold boot takes 3–10 s in software; a shared host may be ten times slower."""
 RESTORE_TIMEOUT_S = 60.0
 POLL_S = 0.002
+NAMES = ("hostname", "machine_id", "boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,12 @@ class Saved:
 class Machine:
     """A VMM with an answering guest program."""
 
-    def __init__(self, vmm: Vmm, mux: Mux) -> None:
+    def __init__(self, vmm: Vmm, mux: Mux, own_ram: int | None = None) -> None:
+        """`own_ram`: the memory file that it alone shares with its VMM; closed with it."""
         self.vmm = vmm
+        self.own_ram = own_ram
+        self.identity: dict[str, Any] = {}
+        """The names that it goes by."""
         self.mux = mux
         self._watcher = asyncio.create_task(self._watch())
         self._killing: asyncio.Future[None] | None = None
@@ -73,16 +78,29 @@ class Machine:
         self._watcher.cancel()
         await self.mux.close()
         await self.vmm.kill()
+        if self.own_ram is not None:
+            os.close(self.own_ram)
+            self.own_ram = None
 
-    async def renew(self, network: NetworkAccess | None = None, *, same_names: bool = False) -> None:
-        """Give it entropy, clock and names of its own, and a trial's network; wait for its acknowledgement.
-        `same_names`: it keeps those that it has.
+    async def renew(
+        self,
+        network: NetworkAccess | None = None,
+        *,
+        kept: Mapping[str, Any] | None = None,
+        same_names: bool = False,
+    ) -> None:
+        """Give it entropy, clock and names of its own, and a trial's network; wait for its acknowledgement. With
+        `kept`, the names that a machine had, its clock goes on and it keeps them; with `same_names` it keeps those that
+        it has, and gets the real time.
 
         Raises SandboxStartError when the network's description is too long for a machine.
         """
-        message = fresh_identity() | (self._names if same_names else {})
-        self._names = {key: message[key] for key in ("hostname", "machine_id", "boot_id")}
-        message |= network_settings(network) if network is not None else {}
+        message = fresh_identity() | (network_settings(network) if network is not None else {})
+        if same_names:
+            message |= self.identity
+        if kept is not None:
+            message |= {"clock": None, **kept}
+        self.identity = {name: message[name] for name in NAMES}
         try:
             if network is None:
                 await self.mux.init(message)
@@ -133,12 +151,14 @@ def fresh_identity() -> dict[str, Any]:
     }
 
 
-async def _connect(vmm: Vmm, link: Any, *, first_stream: int, prepared: Mapping[str, int]) -> Machine:
+async def _connect(
+    vmm: Vmm, link: Any, *, first_stream: int, prepared: Mapping[str, int], own_ram: int | None = None
+) -> Machine:
     link.setblocking(False)
     reader, writer = await asyncio.open_connection(sock=link)
     mux = Mux(reader, writer)
     mux.start(first_stream=first_stream, prepared=prepared)
-    return Machine(vmm, mux)
+    return Machine(vmm, mux, own_ram)
 
 
 async def boot(
@@ -165,21 +185,39 @@ async def boot(
     return machine, ram
 
 
-async def restore(shape: MachineShape, files: MachineFiles, saved: Saved) -> Machine:
-    """A clone of a saved machine. It runs and waits for its identity. Raises SandboxStartError."""
+async def restore(
+    shape: MachineShape, files: MachineFiles, saved: Saved, *, own_memory: bool = False
+) -> Machine:
+    """A clone of a saved machine. It runs and waits for its identity. `own_memory`: it gets a copy of the memory
+    instead of a private view, so that it can be kept. Raises SandboxStartError."""
+    ram = await asyncio.to_thread(memory.duplicate, saved.ram, "memory") if own_memory else None
+    try:
+        return await _restore(shape, files, saved, ram)
+    except BaseException:
+        if ram is not None:
+            os.close(ram)
+        raise
+
+
+async def _restore(shape: MachineShape, files: MachineFiles, saved: Saved, own_ram: int | None) -> Machine:
     vmm: Vmm | None = None
     machine: Machine | None = None
     state = os.open(f"/proc/self/fd/{saved.state}", os.O_RDONLY | os.O_CLOEXEC)  # an offset of its own
     try:
         async with asyncio.timeout(RESTORE_TIMEOUT_S):
-            vmm, link = await launch(shape, files, ram=saved.ram, share_ram=False, incoming=state)
+            ram, shared = (saved.ram, False) if own_ram is None else (own_ram, True)
+            vmm, link = await launch(shape, files, ram=ram, share_ram=shared, incoming=state)
             await vmm.execute("migrate-set-capabilities", _IGNORE_SHARED)
             await vmm.execute("migrate-incoming", {"uri": f"fd:{state}"})
             await _await_migration(vmm)
-            machine = await _connect(vmm, link, first_stream=saved.next_stream, prepared=saved.prepared)
+            machine = await _connect(
+                vmm, link, first_stream=saved.next_stream, prepared=saved.prepared, own_ram=own_ram
+            )
             await vmm.execute("cont")
     except BaseException as error:
         console = vmm.console_tail() if vmm else ""
+        if machine is not None:
+            machine.own_ram = None  # the caller's again
         await _destroy(machine, vmm)
         raise _start_error(
             error, f"the machine was not restored within {RESTORE_TIMEOUT_S:.0f} s", console
@@ -196,14 +234,9 @@ async def save(machine: Machine, ram: int) -> Saved:
     """Stop an idle machine and keep it; the machine is gone afterwards. Takes over `ram`."""
     state = memory.create("state")
     try:
-        vmm = machine.vmm
         await machine.mux.rest()
-        await vmm.execute("stop")
-        await vmm.execute("migrate-set-capabilities", _IGNORE_SHARED)
-        vmm.qmp.send_fd_scm(state)
-        await vmm.execute("getfd", {"fdname": "state"})
-        await vmm.execute("migrate", {"uri": "fd:state"})
-        await _await_migration(vmm)
+        await machine.vmm.execute("stop")
+        await save_state(machine.vmm, state)
         saved = Saved(ram, state, machine.mux.next_stream, dict(machine.mux.prepared))
         await machine.kill()
         memory.seal(ram)
@@ -214,6 +247,16 @@ async def save(machine: Machine, ram: int) -> Saved:
         os.close(ram)
         raise
     return saved
+
+
+async def save_state(vmm: Vmm, state: int) -> None:
+    """Write the device state of a stopped machine, whose memory is shared, to a memory file. Raises
+    SandboxStartError."""
+    await vmm.execute("migrate-set-capabilities", _IGNORE_SHARED)
+    vmm.qmp.send_fd_scm(state)
+    await vmm.execute("getfd", {"fdname": "state"})
+    await vmm.execute("migrate", {"uri": "fd:state"})
+    await _await_migration(vmm)
 
 
 async def _await_migration(vmm: Vmm) -> None:

@@ -23,6 +23,24 @@ def create(name: str, size_bytes: int = 0) -> int:
     return fd
 
 
+def fix_size(fd: int) -> None:
+    """No one can grow it or shrink it any more; who reads it need not fear that it ends."""
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL)
+
+
+def duplicate(fd: int, name: str) -> int:
+    """A memory file of its own with the same contents and a size that is fixed. Raises SandboxStartError when memory
+    does not suffice."""
+    copy = create(name)
+    try:
+        copy_sparse(fd, copy)
+        fix_size(copy)
+    except OSError as error:
+        os.close(copy)
+        raise SandboxStartError(f"cannot hold a copy of a machine in memory: {error.strerror}") from None
+    return copy
+
+
 def seal(fd: int) -> None:
     """No one can write to it, grow it or shrink it any more; private mappings stay possible."""
     seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
