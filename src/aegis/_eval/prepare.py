@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aegis import agents, services
+from aegis import agents
+from aegis._eval.loading import load
 from aegis._eval.request import RunRequest
-from aegis.agents import users
 from aegis.engine import taps
 from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
@@ -19,14 +19,11 @@ from aegis.engine.ports import BlobStore
 from aegis.engine.spec import BASELINE, PlannedTrial, TemplateRecipe, TrialSpec
 from aegis.engine.template import CaseFiles, load_case_files, make_recipe
 from aegis.errors import NothingSelectedError, SuiteError, UsageError
-from aegis.faults.plan.reading import read_faults
-from aegis.gateway import entries as host_rules
 from aegis.results import Ledger
 from aegis.scoring import registry
 from aegis.stress import generate
 from aegis.stress import registry as transforms
-from aegis.stress.reading import read_stress
-from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites, load_suite
+from aegis.suite import Case, Project, Suite, find_project, find_suite, list_suites
 from aegis.suite.project import project_of
 
 LEDGER_FOLDER = ".aegis"
@@ -121,32 +118,6 @@ def _refuse_secrets(suite: Suite, env: Mapping[str, str]) -> None:
                 f"--env {name}: it is a secret of suite {suite.suite}, whose value never goes into the sandbox",
                 fix=f"export {name} in this shell instead: the gateway puts the value in",
             )
-
-
-def load(
-    path: Path,
-    project: Project,
-    *,
-    faults: Sequence[str] | None = None,
-    stress: Sequence[str] | None = None,
-) -> Suite:
-    """The suite, with its scorers', its faults', its transforms' and its agent's configuration checked. `faults` and
-    `stress` as in `load_suite`."""
-    return load_suite(
-        path,
-        check_expectation=registry.check,
-        host_rules=host_rules,
-        expectation_files=lambda name, config: registry.get(name).files(config),
-        check_preset=services.check,
-        expectation_services=registry.check_services,
-        check_agent=lambda agent: agents.get(agent.protocol).check(agent),
-        project=project,
-        read_faults=read_faults,
-        faults=faults,
-        read_stress=read_stress,
-        stress=stress,
-        check_user=users.lack,
-    )
 
 
 def _only_suite(project: Project) -> Path:

@@ -159,7 +159,7 @@ def find_suites(names: tuple[str, ...]) -> list[Path]:
 
 def load_suites(paths: Iterable[Path]) -> list[Entry]:
     """Each of them, or what is wrong with it."""
-    from aegis._eval.prepare import load
+    from aegis._eval.loading import load
     from aegis.suite.paths import shown_path
     from aegis.suite.project import project_of
 

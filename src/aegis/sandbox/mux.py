@@ -17,6 +17,7 @@ from aegis.sandbox.atrest import LinkAtRest, StreamAtRest, own_frames
 from aegis.sandbox.base import WORKSPACE, ExitStatus, PreparedProcess
 from aegis.sandbox.connections import Connections
 from aegis.sandbox.guest import wire
+from aegis.sandbox.inbox import Inbox
 from aegis.sandbox.network import Gate, NetworkHandler
 
 EXPLAIN_TIMEOUT_S = 5.0
@@ -37,49 +38,13 @@ ERROR_CODES = frozenset(
 )
 
 
-class _Inbox:
-    """One channel's bytes on their way to a reader. Unread bytes are never more than the window granted."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._arrived = asyncio.Event()
-        self.allowed = wire.WINDOW
-        self.ended = False
-
-    @property
-    def unread(self) -> bytes:
-        return b"".join(self._chunks)
-
-    def put(self, data: bytes) -> None:
-        if self.ended or len(data) > self.allowed:
-            raise wire.WireError("more data than was granted")
-        self.allowed -= len(data)
-        self._chunks.append(data)
-        self._arrived.set()
-
-    def end(self) -> None:
-        self.ended = True
-        self._arrived.set()
-
-    async def take(self) -> bytes:
-        """All bytes that have arrived; b"" at the end."""
-        while not self._chunks:
-            if self.ended:
-                return b""
-            self._arrived.clear()
-            await self._arrived.wait()
-        data = b"".join(self._chunks)
-        self._chunks.clear()
-        return data
-
-
 class MuxProcess:
     """A program behind the stream; fulfils `aegis.sandbox.base.Process`."""
 
     def __init__(self, mux: Mux, stream: int, terminal: bool) -> None:
         self._mux = mux
         self.stream = stream
-        self._inboxes = (_Inbox(), _Inbox())
+        self._inboxes = (Inbox(), Inbox())
         if terminal:
             self._inboxes[1].end()
         self._opened: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
