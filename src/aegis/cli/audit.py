@@ -9,7 +9,15 @@ from typing import Any
 
 import click
 
-from aegis.cli.options import parse_env, parse_time
+from aegis.cli.options import (
+    env_option,
+    keyword_option,
+    parse_env,
+    require_kvm_option,
+    timeout_option,
+    trials_option,
+    vmm_option,
+)
 from aegis.cli.output import INTERRUPTED_EXIT_CODE
 
 
@@ -59,24 +67,10 @@ def audit() -> None:
     show_default=True,
     help="vm: virtual machines. none: folders of this host and plain processes, for a quick look.",
 )
-@click.option("--trials", type=int, metavar="N", help="Run each case N times, whatever the suite says.")
-@click.option(
-    "--keyword", "-k", metavar="EXPR", help="Only cases whose id or tags match, e.g. 'refund and not slow'."
-)
-@click.option(
-    "--env",
-    "env",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set a variable of the agent's. May be repeated.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    callback=parse_time,
-    metavar="TIME",
-    help="The agent's time in each trial, e.g. 90s.",
-)
+@trials_option
+@keyword_option
+@env_option
+@timeout_option
 @click.option(
     "--seed", type=int, metavar="N", help="Decides the shuffled orders. Default: a new one, which is shown."
 )
@@ -91,8 +85,8 @@ def audit() -> None:
     metavar="N",
     help="Repeat a trial in a fresh machine that ended in an infrastructure error up to N times.",
 )
-@click.option("--vmm", metavar="NAME", help="Use this virtual machine monitor (qemu).")
-@click.option("--require-kvm", is_flag=True, help="Refuse software emulation, which is no security boundary.")
+@vmm_option
+@require_kvm_option
 @click.option(
     "--json", "json_path", metavar="PATH", help="Write the audit document to PATH (-: standard output)."
 )

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aegis.cli.history import list_runs, show_run
-from aegis.cli.options import parse_bytes, parse_env, parse_time
+from aegis.cli.options import (
+    env_option,
+    keyword_option,
+    parse_bytes,
+    parse_env,
+    require_kvm_option,
+    timeout_option,
+    trials_option,
+    vmm_option,
+)
 from aegis.cli.output import INTERRUPTED_EXIT_CODE
 from aegis.cli.shrink import shrink
 from aegis.errors import UsageError
@@ -78,25 +87,11 @@ def _output_options(command: F) -> F:
     metavar="P",
     help="Needed pass rate in percent.",
 )
-@click.option("--trials", type=int, metavar="N", help="Run each case N times, whatever the suite says.")
-@click.option(
-    "--keyword", "-k", metavar="EXPR", help="Only cases whose id or tags match, e.g. 'refund and not slow'."
-)
+@trials_option
+@keyword_option
 @click.option("--last-failed", is_flag=True, help="Only cases that did not pass in the suite's last run.")
-@click.option(
-    "--env",
-    "env",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Set a variable of the agent's. May be repeated.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    callback=parse_time,
-    metavar="TIME",
-    help="The agent's time in each trial, e.g. 90s.",
-)
+@env_option
+@timeout_option
 @click.option(
     "--seed", type=int, metavar="N", help="Order of the trials. Default: a new one, which is shown."
 )
@@ -108,8 +103,8 @@ def _output_options(command: F) -> F:
     metavar="N",
     help="Repeat a trial that ended in an infrastructure error up to N times.",
 )
-@click.option("--vmm", metavar="NAME", help="Use this virtual machine monitor (qemu).")
-@click.option("--require-kvm", is_flag=True, help="Refuse software emulation, which is no security boundary.")
+@vmm_option
+@require_kvm_option
 @click.option(
     "--faults",
     "faults",

@@ -1,4 +1,4 @@
-"""Kinds of option values that several commands take."""
+"""Options that several commands take, and kinds of their values."""
 
 from __future__ import annotations
 
@@ -41,3 +41,29 @@ def parse_env(pairs: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"--env {pair!r} is not NAME=VALUE", fix="e.g. --env MODEL=gpt-5-mini")
         env[name] = value
     return env
+
+
+trials_option = click.option(
+    "--trials", type=int, metavar="N", help="Run each case N times, whatever the suite says."
+)
+keyword_option = click.option(
+    "--keyword", "-k", metavar="EXPR", help="Only cases whose id or tags match, e.g. 'refund and not slow'."
+)
+env_option = click.option(
+    "--env",
+    "env",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a variable of the agent's. May be repeated.",
+)
+timeout_option = click.option(
+    "--timeout",
+    "timeout_s",
+    callback=parse_time,
+    metavar="TIME",
+    help="The agent's time in each trial, e.g. 90s.",
+)
+vmm_option = click.option("--vmm", metavar="NAME", help="Use this virtual machine monitor (qemu).")
+require_kvm_option = click.option(
+    "--require-kvm", is_flag=True, help="Refuse software emulation, which is no security boundary."
+)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import os
 import sys
-from collections.abc import Sequence
 
 import click
 
 from aegis._version import __version__
+from aegis.cli.lazygroup import LazyGroup
 from aegis.cli.output import close_quietly, report_failure, wants_result_line
 
 COMPLETE_VARIABLE = "_AEGIS_COMPLETE"
@@ -32,40 +30,9 @@ _COMMANDS = {
 """Name → (module:object, short help). The short help stands here so that `aegis --help` loads no command."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and not args[0].startswith("-") and args[0] not in _COMMANDS:
-            ctx.fail(unknown_command(args[0], _COMMANDS))
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
-
-
-def unknown_command(written: str, known: Sequence[str] | dict[str, tuple[str, str]]) -> str:
-    """The message for a command that is not there, with the nearest one that is."""
-    near = difflib.get_close_matches(written, list(known), n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else f"; there are: {', '.join(known)}"
-    return f"no such command {written!r}{hint}"
-
-
 @click.group(
     cls=LazyGroup,
+    table=_COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 pass, 1 below the threshold, 2 usage or suite error, 3 inconclusive, "
     "4 internal error, 5 nothing selected, 130 interrupted.",

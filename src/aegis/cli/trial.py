@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import click
+
+from aegis.cli.lazygroup import LazyGroup
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "diff": ("aegis.cli.trialdiff:diff", "What the agent changed in its machine."),
@@ -17,22 +17,6 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 """Name → (module:object, short help): each is imported when it is used."""
 
 
-class _Commands(click.Group):
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
-            return None
-        module, _, name = _COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, short) for name, (_, short) in _COMMANDS.items()])
-
-
-@click.group(cls=_Commands)
+@click.group(cls=LazyGroup, table=_COMMANDS)
 def trial() -> None:
     """One trial of a run: what it changed in its machine, what was kept of it, and the machine itself."""
