@@ -22,11 +22,11 @@ from aegis.sandbox.base import (
     Process,
     Progress,
     Sandbox,
-    ServiceSpec,
     Template,
     TemplateSpec,
 )
 from aegis.sandbox.network import NetworkAccess
+from aegis.sandbox.services import held_name
 
 
 class SharedDriver:
@@ -99,11 +99,6 @@ class _Shared:
         """What runs of them, by the name under which a template would hold it."""
 
 
-def held_name(service: str) -> str:
-    """As `sandbox.services` names what a template holds."""
-    return f"service:{service}"
-
-
 class SharedSandbox:
     """What one trial sees of the machine: all of it."""
 
@@ -111,7 +106,7 @@ class SharedSandbox:
         self._shared = shared
         self._machine = shared.machine
         self._first = shared.trials == 1
-        own: tuple[ServiceSpec, ...] = getattr(shared.machine, "services", ())
+        own = shared.machine.services
         # Those that the first trial has started are there for the later ones as if the template had them.
         self.services = own if self._first else tuple(replace(spec, in_template=True) for spec in own)
 
