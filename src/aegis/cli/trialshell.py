@@ -10,7 +10,7 @@ import click
     epilog="""\b
 Examples:
   aegis trial shell latest/refund-within-policy/1
-  aegis trial shell latest/refund-within-policy/1 -- cat outbox/1.json
+  aegis trial shell latest/refund-within-policy/1 -- sh -c "ls; ps ax"
   aegis trial shell latest/long-conversation/1 --turn 40""",
 )
 @click.argument("trial", metavar="RUN/CASE/NUMBER")
