@@ -10,7 +10,7 @@ from rewriting import ORDERS, ask, call, get, serving, texts, tool_server
 
 from aegis.faults.base import Seen
 from aegis.faults.rewrites.near_misses import NearMisses
-from aegis.faults.rewrites.records import scalar
+from aegis.faults.rewrites.records import scalar, shared
 from aegis.faults.rewrites.toollists import Room
 from aegis.gateway.base import Request
 from aegis.gateway.deliver import Whole
@@ -136,6 +136,24 @@ def seen() -> Seen:
     return Seen(Request("GET", "https", HOST, 443, "/x", (), Whole(b"")), b"", None, 0.0)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("listing", "named"),
+    [
+        ([{"id": 40, "order": 0}, {"id": 0}, {"id": None, "order": 31, "name": "a"}], ["40", "a"]),
+        ([{"x": 1, "name": 1, "id": 0}, {"name": 1}, {"name": 2}], ["1", "0"]),
+        ([{"id": "", "order": 0, "name": 5}], ["5"]),
+    ],
+)
+def test_no_value_that_was_moved_or_kept_makes_one_of_what_is_named(
+    listing: list[Any], named: list[str]
+) -> None:
+    for count in range(1, 40):
+        changed = [dict(record) for record in listing]
+        NearMisses(NearMisses.read({"named": named, "count": count}))._add(seen(), changed, Room())
+        added = [record for record in changed if record not in listing]
+        assert not [record for record in added if {scalar(value) for value in record.values()} & set(named)]
+
+
 def test_an_id_that_is_also_what_records_have_in_common_names_none() -> None:
     listing = [{"id": "1", "order": "1"}, {"id": "2", "order": "1"}]
     assert not NearMisses(NearMisses.read({"named": ["1"], "count": 1}))._add(seen(), listing, Room())
@@ -155,8 +173,10 @@ def test_no_near_miss_has_the_key_of_a_target(records: list[dict[str, Any]], dat
     left = iter(listing)
     assert all(any(item == wanted for item in left) for wanted in records)
 
+    told = rewrite.named - shared(records)
+
     def naming(items: list[dict[str, Any]]) -> list[Any]:
-        return [item for item in items if {scalar(value) for value in item.values()} & rewrite.named]
+        return [item for item in items if {scalar(value) for value in item.values()} & told]
 
     if changed:
         assert len(naming(listing)) == len(naming(records))

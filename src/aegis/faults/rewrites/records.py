@@ -81,6 +81,18 @@ def targets(records: list[Record], named: frozenset[str]) -> list[tuple[Record, 
     return found
 
 
+def shared(records: list[Record]) -> frozenset[str]:
+    """What all of several records have in the same member: the order of all these lines."""
+    if len(records) < 2:
+        return frozenset()
+    return frozenset(
+        text
+        for name, value in records[0].items()
+        if (text := scalar(value)) is not None
+        and all(scalar(other.get(name)) == text for other in records[1:])
+    )
+
+
 def own_keys(records: list[Record]) -> frozenset[str]:
     """The members that tell a record from all others, by their names and by never being the same twice."""
     names: dict[str, list[str]] = {}
