@@ -86,8 +86,8 @@ class NearMisses(ToolRewrite):
             for target, fields in targets
             for near in self._near(maker, target, tuple(name for name in fields if name not in kept))
         ]
-        # One that has a named id after all, by a value that was moved or kept, would be what the case is about. Of a key
-        # of several members, all but one are kept on purpose.
+        # One that has a named id after all, by a value that was moved or kept, would be what the case is about.
+        # Of a key of several members, all but one are kept on purpose.
         misleading = self.named - records.shared(listing)
         made = [near for near in made if set(records.key_fields(near, misleading)) <= set(self._key)]
         if not made:
