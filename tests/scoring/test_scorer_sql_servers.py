@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
+import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
@@ -15,6 +17,8 @@ from aegis.errors import InfrastructureError
 from aegis.sandbox.base import Sandbox, ServiceSpec
 from aegis.scoring import registry, servers
 from aegis.scoring.base import Score
+from aegis.scoring.postgres import read as read_postgres
+from aegis.scoring.sqlite import DatabaseError
 from support.databases import mariadb_programs, mariadb_server, postgres_programs, postgres_server
 from support.gateway_server import world
 from support.process_sandbox import in_sandbox
@@ -332,3 +336,24 @@ def test_mysql_refuses_what_is_wrong(mariadb: int) -> None:
     with contextlib.suppress(InfrastructureError):
         assert not asked("select 1; delete from refunds").passed
     assert asked("select count(*) from refunds").passed
+
+
+def test_a_server_that_refuses_and_is_gone_at_once_is_still_understood() -> None:
+    fields = b'SFATAL\0C3D000\0Mdatabase "gone" does not exist\0\0'
+
+    def refuse() -> None:
+        theirs.recv(8, socket.MSG_WAITALL)
+        theirs.sendall(b"N")  # to the question whether it speaks TLS
+        (length,) = struct.unpack(">i", theirs.recv(4, socket.MSG_WAITALL))
+        theirs.recv(length - 4, socket.MSG_WAITALL)
+        theirs.shutdown(socket.SHUT_RD)  # a goodbye cannot be sent any more
+        theirs.sendall(b"E" + struct.pack(">i", len(fields) + 4) + fields)
+        theirs.close()
+
+    ours, theirs = socket.socketpair()
+    with ours, concurrent.futures.ThreadPoolExecutor() as pool:
+        refusing = pool.submit(refuse)
+        login = servers.Login("postgres", 5432, "postgres", "", "gone")
+        with pytest.raises(DatabaseError, match='database "gone" does not exist'):
+            read_postgres(ours, login, "select 1", 10, 5.0)
+        refusing.result()

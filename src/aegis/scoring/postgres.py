@@ -50,6 +50,8 @@ def read(sock: socket.socket, login: Login, query: str, max_rows: int, timeout_s
     except ServerError as error:
         raise _explained(error) from None
     except (Error, OSError) as error:
+        if (told := _told_before(error)) is not None:
+            raise _explained(told) from None
         raise DatabaseError(f"the server ended the connection ({error})") from None
     except DatabaseError:
         raise
@@ -91,6 +93,14 @@ class _Connection(core.CoreConnection):  # type: ignore[misc]
 
 def _single(query: str) -> str:
     return re.sub(r"[;\s]+\Z", "", query)
+
+
+def _told_before(error: BaseException) -> ServerError | None:
+    """What the server had said, where the library then failed to say goodbye to one that was gone already."""
+    earlier = error.__context__
+    while earlier is not None and not isinstance(earlier, ServerError):
+        earlier = earlier.__context__
+    return earlier
 
 
 def _explained(error: ServerError) -> Exception:
