@@ -47,7 +47,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "agents": {"suite", "trace", "sandbox.base", "sandbox.httpcall", "llm"},
     "scoring": {"suite", "trace", "sandbox.base", "sandbox.httpcall", "llm"},
     "results": set(),
-    "regression": {"results"},
+    "regression": {"results", "trace"},
+    "baseline": {"results", "regression"},
     "audit": {"regression.stats", "sandbox.base", "engine.shrink"},
     "report": {"results"},
 }

@@ -66,7 +66,10 @@ def result_line(document: Mapping[str, Any]) -> str:
     """`RESULT: PASS 24/24 trials (100.0 %) suite production-v2 run 20261123-…`: the last line of a command,
     made from the document that sets the exit code."""
     counts = document["counts"]
-    text = verdict.describe(document["verdict"], counts, counts["planned"], document["fail_under"])
+    # Documents of earlier versions don't have it.
+    text = document.get("result") or verdict.describe(
+        document["verdict"], counts, counts["planned"], document["fail_under"]
+    )
     return f"RESULT: {text} suite {one_line(document['suite'])} run {one_line(document['run_id'])}"
 
 

@@ -63,6 +63,8 @@ class Database:
             version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
         if version == 0:
             self._create()
+        elif 0 < version < _tables.FORMAT:
+            self._migrate()
         with self._engine.begin() as connection:
             self._check(connection)
 
@@ -80,6 +82,18 @@ class Database:
             _tables.metadata.create_all(connection)
             connection.execute(sa.insert(_tables.meta), {"key": "written_by", "value": __version__})
             connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.exec_driver_sql(f"PRAGMA user_version = {_tables.FORMAT}")
+
+    def _migrate(self) -> None:
+        """One format after the other, in one transaction: there is no state that neither version can use."""
+        with self._writer.begin() as connection:
+            if connection.exec_driver_sql("PRAGMA application_id").scalar_one() != APPLICATION_ID:
+                return  # `_check` says so
+            # Another process may have been first while this one waited for the write lock.
+            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
+            for step in range(version, _tables.FORMAT):
+                for statement in _tables.MIGRATIONS[step]:
+                    connection.exec_driver_sql(statement)
             connection.exec_driver_sql(f"PRAGMA user_version = {_tables.FORMAT}")
 
     def _check(self, connection: sa.Connection) -> None:

@@ -1,4 +1,4 @@
-"""The tables of ledger.db, format 1 (`PRAGMA user_version`)."""
+"""The tables of ledger.db, format 2 (`PRAGMA user_version`)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Raise it with every change that an older Aegis would misread, and migrate in
-`_database._create_or_check`."""
+`MIGRATIONS`."""
+
+MIGRATIONS = {1: ("ALTER TABLE trials ADD COLUMN purpose TEXT NOT NULL DEFAULT 'plan'",)}
+"""Format → the statements that make the next one of it."""
 
 metadata = MetaData()
 
@@ -54,6 +57,7 @@ trials = Table(
     Column("epoch", Integer, nullable=False, server_default="0"),
     Column("outcome", Text),  # of the attempt that counts
     Column("final_epoch", Integer),
+    Column("purpose", Text, nullable=False, server_default="plan"),  # since format 2
     UniqueConstraint("run", "case", "variant", "number"),
 )
 

@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from importlib import resources
 from typing import Any
@@ -17,7 +18,7 @@ from typing import Any
 from aegis.errors import LedgerError
 from aegis.results import _totals, verdict
 from aegis.results.effects import effects
-from aegis.results.records import OUTCOMES, RunRecord, TrialRecord
+from aegis.results.records import OUTCOMES, PLAN, RunRecord, TrialRecord
 
 SCHEMA = "aegis.run/1"
 
@@ -26,7 +27,7 @@ MAX_ANSWER_CHARS = 65_536
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _ISOLATION = {"driver": "unknown", "accel": None, "security_boundary": False}
-_GIT = {"commit": None, "branch": None, "dirty": False}
+_GIT = {"commit": None, "branch": None, "dirty": False, "prefix": ""}
 _SANDBOX = {"driver": "unknown", "start_ms": 0.0, "restored": False, "memory_mib": 0}
 _CHANGES = {"added": 0, "changed": 0, "deleted": 0, "more": 0, "first": [], "note": "", "blob": None}
 _CLOCK = {"at": None, "zone": None}
@@ -37,45 +38,68 @@ _PART = {"name": "", "passed": None, "reason": ""}
 _USAGE = {"input_tokens": None, "output_tokens": None, "usd": None, "model_calls": None, "tool_calls": None}
 
 
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison with a baseline has to say in the document, whose verdict then is the comparison's."""
+
+    verdict: verdict.Verdict
+    baseline: Mapping[str, Any]
+    """As the schema's `baseline`."""
+    regressions: Sequence[Mapping[str, Any]] = ()
+
+
 def build(
-    run: RunRecord, trials: Sequence[TrialRecord], *, duration_s: float | None = None
+    run: RunRecord,
+    trials: Sequence[TrialRecord],
+    *,
+    duration_s: float | None = None,
+    compared: Compared | None = None,
+    snapshot: str | None = None,
+    places: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """Make the document of a run from its records. Pure.
 
-    Keys of `run.config` that are read: `fail_under` (percent; absent or None: 100), `isolation` (mapping with
-    `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`, or None),
-    `fingerprint` (text or None), `refused` (variants that could not be made; absent: none), `own_oracles` (transforms
-    whose variants expect something else than their cases; absent: none), `seed` (integer or None),
-    `recorded` (absent: False), `replay_of` (id of a run or None), `started_at` (ISO 8601; absent: `run.created_at`),
-    and `duration_s` (seconds) when the argument is None.
-    Other keys are left alone, and so are keys of the mappings that the document doesn't have.
+    Keys of `run.config` that are read: `fail_under` (percent; absent: 100; None: no rate is asked for), `isolation`
+    (mapping with `driver`, `accel`, `security_boundary`), `git` (mapping with `commit`, `branch`, `dirty`,
+    `prefix`, or None), `fingerprint` and `environment` (text or None), `selected` (absent: False), `refused`
+    (variants that could not be made; absent: none), `own_oracles` (transforms whose variants expect something else
+    than their cases; absent: none), `seed` (integer or None), `recorded` (absent: False), `replay_of` (id of a run
+    or None), `started_at` (ISO 8601; absent: `run.created_at`), and `duration_s` (seconds) when the argument is
+    None. Other keys are left alone, and so are keys of the mappings that the document doesn't have.
 
-    The verdict counts every trial in `trials` as planned; one without an outcome appears as `cancelled`,
-    reason `not run`. A trial's result is a TrialResult as JSON; its `trace` is the digest of a blob, or the
-    trace itself, from which `answer`, `turns` and the number of tool calls are then taken. `usage`, `exchanges` and
-    `prices` (which ones, as text) stand beside it, and `simulator` (what the models of simulated users took, or None).
+    The verdict is that of `compared`, else the threshold's. It counts every trial in `trials` as planned, apart
+    from those of confirmation; one without an outcome appears as `cancelled`, reason `not run`. `snapshot` is the
+    digest of what later runs are compared with; `places` has (file, line) of each case. A trial's result is a
+    TrialResult as JSON; its `trace` is the digest of a blob, or the trace itself, from which `answer`, `turns` and
+    the number of tool calls are then taken. `usage`, `exchanges` and `prices` (which ones, as text) stand beside
+    it, and `simulator` (what the models of simulated users took, or None).
     """
     config = run.config
-    entries = [_entry(trial) for trial in trials]
+    entries = [_entry(trial) for trial in trials if trial.purpose == PLAN]
+    fresh = [_entry(trial) for trial in trials if trial.purpose != PLAN]
     results = [trial.result for trial in trials if trial.outcome is not None and trial.result is not None]
     counts = {name: sum(entry["outcome"] == name for entry in entries) for name in OUTCOMES}
-    fail_under = config.get("fail_under")
-    decided = verdict.decide(counts, len(entries), fail_under)
+    fail_under = config.get("fail_under", verdict.DEFAULT_FAIL_UNDER)
+    decided = verdict.decide(counts, len(entries), fail_under) if compared is None else compared.verdict
     return {
         "schema": SCHEMA,
         "run_id": run.run_id,
         "suite": run.suite,
         "verdict": decided.verdict,
         "exit_code": decided.exit_code,
+        "result": decided.line,
         "pass_rate": verdict.pass_rate(counts),
-        "fail_under": verdict.DEFAULT_FAIL_UNDER if fail_under is None else fail_under,
+        "fail_under": fail_under,
         "counts": {"planned": len(entries), **counts},
         "isolation": _pick(config.get("isolation"), _ISOLATION),
-        "baseline": None,
-        "regressions": [],
+        "baseline": None if compared is None else dict(compared.baseline),
+        "regressions": [] if compared is None else [dict(item) for item in compared.regressions],
         "started_at": config.get("started_at") or run.created_at,
         "duration_s": _finite(config.get("duration_s") if duration_s is None else duration_s),
         "fingerprint": config.get("fingerprint"),
+        "environment": config.get("environment"),
+        "snapshot": snapshot,
+        "selected": bool(config.get("selected")),
         "git": _pick(config["git"], _GIT) if config.get("git") else None,
         "seed": config.get("seed"),
         "recorded": bool(config.get("recorded")),
@@ -85,8 +109,18 @@ def build(
         "judge": _totals.judge(results),
         "simulator": _totals.simulator(results),
         "stress": _stress(entries, config.get("refused") or (), frozenset(config.get("own_oracles") or ())),
+        "cases": _cases(entries, places or {}),
         "trials": entries,
+        "confirmations": fresh,
     }
+
+
+def _cases(entries: Sequence[Mapping[str, Any]], places: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    named = dict.fromkeys(entry["case"] for entry in entries)
+    return [
+        dict(zip(("case", "file", "line"), (case, *places.get(case, (None, None))), strict=True))
+        for case in named
+    ]
 
 
 def _stress(

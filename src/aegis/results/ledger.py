@@ -26,7 +26,18 @@ from aegis.results._payload import pack, unpack
 from aegis.results._tables import attempts, runs, trials
 from aegis.results.blobs import BlobStore
 from aegis.results.owner import RunLocks
-from aegis.results.records import OUTCOMES, STATUSES, AttemptRecord, RunRecord, TrialRecord
+from aegis.results.records import (
+    CONFIRMATION,
+    OUTCOMES,
+    PLAN,
+    STATUSES,
+    AttemptRecord,
+    RunRecord,
+    TrialRecord,
+)
+
+_LONG = ("trials", "confirmations", "cases", "baseline")
+"""Keys of a document that its summary leaves out."""
 
 
 class Ledger:
@@ -71,6 +82,20 @@ class Ledger:
         except BaseException:
             self._locks.release(run.run_id)
             raise
+
+    def add_confirmations(self, run_id: str, planned: Sequence[tuple[str, str, int]]) -> None:
+        """Add trials of confirmation to the plan of a run; those that are in it already are left as they are."""
+        with self._database.writing() as connection:
+            key = self._run_key(connection, run_id)
+            columns = (trials.c.case, trials.c.variant, trials.c.number)
+            there = {tuple(row) for row in connection.execute(sa.select(*columns).where(trials.c.run == key))}
+            rows = [
+                {"run": key, "case": case, "variant": variant, "number": number, "purpose": CONFIRMATION}
+                for case, variant, number in dict.fromkeys(planned)
+                if (case, variant, number) not in there
+            ]
+            if rows:
+                connection.execute(sa.insert(trials), rows)
 
     def claim_run(self, run_id: str) -> None:
         """Take over a run to resume it: its status is `running` until `finish_run`. Raises `UsageError` when
@@ -139,7 +164,7 @@ class Ledger:
         packed = pack(document, self.blobs)
         summary = None
         if document is not None:
-            summary = json.dumps({key: value for key, value in document.items() if key != "trials"})
+            summary = json.dumps({key: value for key, value in document.items() if key not in _LONG})
         with self._database.writing() as connection:
             key = self._run_key(connection, run_id)
             connection.execute(
@@ -164,8 +189,8 @@ class Ledger:
         return [self._record(row, unpack(row.document, row.document_blob, self.blobs)) for row in rows]
 
     def summaries(self, suite: str | None = None, limit: int = 20) -> list[RunRecord]:
-        """As `runs`, but the documents come without the key `trials`: quick for lists, whatever the runs'
-        size."""
+        """As `runs`, but the documents come without `trials`, `confirmations`, `cases` and `baseline`: quick for
+        lists, whatever the runs' size."""
         columns = [runs.c[name] for name in ("run_id", "suite", "status", "created_at", "config", "summary")]
         rows = self._newest(columns, suite, limit)
         return [self._record(row, self._json(row.summary) if row.summary else None) for row in rows]
@@ -193,6 +218,7 @@ class Ledger:
                 outcome=row.outcome,
                 result=unpack(row.result, row.result_blob, self.blobs),
                 attempts=row.attempts,
+                purpose=row.purpose,
             )
             for row in rows
         ]
@@ -228,11 +254,12 @@ class Ledger:
         return [(row.case, row.variant, row.number) for row in rows]
 
     def counts(self, run_id: str) -> dict[str, int]:
-        """Trials by final outcome, with `planned` for all of them: as far as a run that has no document yet
-        is."""
+        """Trials by final outcome, with `planned` for all of them, apart from those of confirmation: as far as a run
+        that has no document yet is."""
         with self._database.reading() as connection:
             key = self._run_key(connection, run_id)
-            query = sa.select(trials.c.outcome, sa.func.count()).where(trials.c.run == key)
+            counted = sa.and_(trials.c.run == key, trials.c.purpose == PLAN)
+            query = sa.select(trials.c.outcome, sa.func.count()).where(counted)
             rows = connection.execute(query.group_by(trials.c.outcome)).all()
         found: dict[str | None, int] = {row[0]: row[1] for row in rows}
         return {"planned": sum(found.values()), **{name: found.get(name, 0) for name in OUTCOMES}}

@@ -9,6 +9,9 @@ OUTCOMES = ("passed", "failed", "timeout", "error", "cancelled")
 """Of an attempt or trial: the agent passed, failed, or ran out of time; the infrastructure failed; it was
 stopped."""
 
+PLAN, CONFIRMATION = "plan", "confirmation"
+"""What a trial is for: the suite's own plan, or confirming that a case got worse."""
+
 STATUSES = ("running", "complete", "interrupted")
 
 
@@ -45,6 +48,8 @@ class TrialRecord:
     """The TrialResult as JSON; None = not finished."""
     attempts: int
     """How many attempts were begun."""
+    purpose: str = PLAN
+    """`plan`, or `confirmation`."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def find_trial(document: dict[str, Any], written: str, variant: str | None = Non
     """The entry of `CASE/NUMBER` in a run document: of this variant, or (None) of the case as written if that is there.
     Raises `UsageError` that names what there is."""
     case, _, number = written.rpartition("/")
-    trials: list[dict[str, Any]] = document["trials"]
+    trials: list[dict[str, Any]] = [*document["trials"], *document.get("confirmations", ())]
     found = [entry for entry in trials if entry["case"] == case and str(entry["number"]) == number]
     wanted = [entry for entry in found if variant is None or entry["variant"] == variant]
     if wanted:

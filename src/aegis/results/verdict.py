@@ -21,7 +21,7 @@ DEFAULT_FAIL_UNDER = 100.0
 @dataclass(frozen=True)
 class Verdict:
     verdict: str
-    """`PASS`, `BELOW_THRESHOLD` or `INCONCLUSIVE`."""
+    """`PASS`, `REGRESSED`, `BELOW_THRESHOLD` or `INCONCLUSIVE`."""
     exit_code: int
     line: str
     """`PASS 24/24 trials (100.0 %)`; for the other words, why."""
@@ -43,11 +43,12 @@ class _Tally:
         return self.errors + self.not_run
 
 
-def decide(counts: Mapping[str, int], planned: int, fail_under: float | None = None) -> Verdict:
+def decide(counts: Mapping[str, int], planned: int, fail_under: float | None = DEFAULT_FAIL_UNDER) -> Verdict:
     """Judge a run by its pass rate.
 
     `counts` holds `passed`, `failed`, `timeout`, `error` and `cancelled` (absent: 0; other keys are not
-    read); `planned` trials that are in none of them are missing. `fail_under` is in percent, None means 100.
+    read); `planned` trials that are in none of them are missing. `fail_under` is in percent; None: no rate
+    is asked for.
 
     The rate is passed / (passed + failed + timeout). Any trial that was not judged (`error`, `cancelled`,
     missing) makes the run INCONCLUSIVE, unless the rate would be below the threshold even if all of those had
@@ -80,7 +81,9 @@ def percent(part: int, whole: int) -> str:
     return f"{tenths // 10}.{tenths % 10} %"
 
 
-def describe(word: str, counts: Mapping[str, int], planned: int, fail_under: float | None = None) -> str:
+def describe(
+    word: str, counts: Mapping[str, int], planned: int, fail_under: float | None = DEFAULT_FAIL_UNDER
+) -> str:
     """The text of a verdict: the word, `passed/planned trials`, and in brackets the rate or what is
     missing."""
     tally = _tally(counts, planned)
@@ -115,9 +118,8 @@ def _missing(tally: _Tally) -> str:
 
 
 def format_percent(fail_under: float | None) -> str:
-    """The threshold as a person would write it: `95 %`, `99.5 %`."""
-    value = DEFAULT_FAIL_UNDER if fail_under is None else fail_under
-    return f"{str(value).removesuffix('.0')} %"
+    """The threshold as a person would write it: `95 %`, `99.5 %`; `none`."""
+    return "none" if fail_under is None else f"{str(fail_under).removesuffix('.0')} %"
 
 
 def _trials(count: int) -> str:
@@ -125,7 +127,7 @@ def _trials(count: int) -> str:
 
 
 def _threshold(fail_under: float | None) -> Fraction:
-    value = DEFAULT_FAIL_UNDER if fail_under is None else fail_under
+    value = 0.0 if fail_under is None else fail_under
     if not 0 <= value <= 100:  # also refuses NaN
         raise UsageError(f"--fail-under must be between 0 and 100 (percent), not {value}")
     # By way of its decimal form: 99.9 then means 999/1000 and not the binary number just above it.

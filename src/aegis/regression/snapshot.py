@@ -1,0 +1,53 @@
+"""What of a run a later one is compared with: counts and behaviour, small enough to be kept for years."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aegis.regression.drift.behaviour import Behaviour
+from aegis.regression.trials import CaseKey, Trials
+
+SCHEMA = "aegis.snapshot/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a run without looking at its trials."""
+
+    run_id: str
+    suite: str
+    environment: str
+    """Digest of all that must be equal for two runs to be comparable, apart from the cases themselves
+    (`engine.fingerprint.environment`)."""
+    isolation: str
+    """The driver: `qemu`, `firecracker`, or `process` for none."""
+    accel: str | None = None
+    commit: str | None = None
+    """Full hash; None outside of a repository and before its first commit."""
+    branch: str | None = None
+    dirty: bool = False
+    """Whether tracked files differed from the commit."""
+    started_at: str = ""
+    """ISO 8601."""
+    complete: bool = True
+    """Whether every planned trial came to its end, the baseline's own errors included."""
+    selected: bool = False
+    """Whether only some of the suite's cases were run (`-k`, `--last-failed`)."""
+    replay_of: str | None = None
+    verdict: str = ""
+    passed: int = 0
+    planned: int = 0
+    version: str = ""
+    """Of the Aegis that ran it."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One run. Trials of confirmation are not in it: they were run because their case had failed."""
+
+    facts: Facts
+    trials: Mapping[CaseKey, Trials]
+    """In the order of the suite, each with its case's content."""
+    behaviours: Mapping[CaseKey, Sequence[Behaviour]] = field(default_factory=dict)
+    """Of the judged trials."""
