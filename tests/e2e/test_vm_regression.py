@@ -32,7 +32,7 @@ for line in sys.stdin:
     word = message["content"].split()[0]
     for name in TOOLS:
         print(json.dumps({"type": "tool_call", "name": name, "arguments": {"word": word}}), flush=True)
-    print(json.dumps({"type": "message", "content": ANSWERS[word]}), flush=True)
+    print(json.dumps({"role": "assistant", "content": ANSWERS[word]}), flush=True)
 '''
 SUITE = """\
 suite: shop
@@ -142,9 +142,7 @@ def test_a_change_of_nothing_passes(aegis: Aegis, remote: Path, tmp_path: Path) 
     assert document["confirmations"] == []
 
 
-def test_another_order_of_tool_calls_passes_and_is_shown(
-    aegis: Aegis, remote: Path, tmp_path: Path
-) -> None:
+def test_another_order_of_tool_calls_passes_and_is_shown(aegis: Aegis, remote: Path, tmp_path: Path) -> None:
     work = branch(remote, tmp_path, ('["look_up", "check_policy"]', '["check_policy", "look_up"]'))
     ran, document = compared(aegis, work)
     assert ran.code == 0, ran
