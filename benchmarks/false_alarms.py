@@ -1,7 +1,7 @@
 """How often a suite whose agent has not changed is called REGRESSED: `python benchmarks/false_alarms.py [--runs 20]`.
 
-A copy of examples/support-agent becomes a repository of its own. Its commit is run until every case has the 20 trials of a
-full baseline; then the same commit is run `--runs` times, each time compared with the runs before it, in virtual
+A copy of examples/support-agent becomes a repository of its own. Its commit is run until every case has the 20 trials
+of a full baseline; then the same commit is run `--runs` times, each time compared with the runs before it, in virtual
 machines, fresh trials of suspects included. Exits with 1 when more than one of them was REGRESSED.
 """
 
