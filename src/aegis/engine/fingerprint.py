@@ -69,7 +69,9 @@ def _content_of_variant(case: Case, files: CaseFiles) -> dict[str, Any]:
 
 
 def _around(suite: Suite, *, image: str, isolation: str, network: Mapping[str, Any]) -> dict[str, Any]:
-    services = [service.model_dump(mode="json") for service in suite.sandbox.services]
+    services = [
+        service.model_dump(mode="json", exclude={"ready_timeout"}) for service in suite.sandbox.services
+    ]
     return {
         "suite": suite.suite,
         "protocol": suite.agent.protocol,
