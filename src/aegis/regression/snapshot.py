@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
+from aegis.errors import UsageError
 from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.trials import CaseKey, Trials
 
@@ -51,3 +54,30 @@ class Snapshot:
     """In the order of the suite, each with its case's content."""
     behaviours: Mapping[CaseKey, Sequence[Behaviour]] = field(default_factory=dict)
     """Of the judged trials."""
+
+
+_MAGIC = b"aegis.snapshot/"
+
+
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """The snapshot as bytes; equal snapshots have equal ones."""
+    rows = [[*key, t.passed, t.failed, t.errors, t.missing, t.content] for key, t in snapshot.trials.items()]
+    data = {"facts": asdict(snapshot.facts), "trials": rows}
+    return _MAGIC + b"1\n" + zlib.compress(json.dumps(data, sort_keys=True).encode())
+
+
+def from_bytes(data: bytes, where: str) -> Snapshot:
+    """The snapshot again. Raises `UsageError`, which names `where`, for data that is corrupt, foreign or newer."""
+    head, _, body = data.partition(b"\n")
+    if not head.startswith(_MAGIC) or not head[len(_MAGIC) :].isdigit():
+        raise UsageError(
+            f"{where} is no snapshot of a run", fix="name a file that aegis baseline export wrote"
+        )
+    if int(head[len(_MAGIC) :]) > 1:
+        raise UsageError(f"{where} was written by a newer Aegis", fix="pip install --upgrade aegis-evals")
+    try:
+        read = json.loads(zlib.decompress(body))
+        trials = {CaseKey(row[0], row[1]): Trials(*row[2:]) for row in read["trials"]}
+        return Snapshot(Facts(**read["facts"]), trials)
+    except (zlib.error, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(f"{where} is damaged: {error}", fix="export it again") from error
