@@ -20,6 +20,8 @@ from aegis.results import Ledger
 MAX_RUNS = 10_000
 """Of the ledger that are looked at, the newest."""
 
+SHORTEST_PREFIX = 4
+
 Place = Literal["ledger", "git"]
 
 
@@ -49,7 +51,7 @@ class Candidate:
 class Candidates:
     def __init__(self, runs: Iterable[Candidate], ledger: Ledger | None, store: Store | None) -> None:
         self.runs = sorted(
-            runs, key=lambda each: (_time(each.facts.started_at), each.facts.run_id), reverse=True
+            runs, key=lambda each: (moment(each.facts.started_at), each.facts.run_id), reverse=True
         )
         """The newest first."""
         self._ledger = ledger
@@ -79,9 +81,11 @@ class Candidates:
         return *self._store.snapshot(run_id, candidate.meta), "git"
 
     def begin_with(self, written: str) -> list[Candidate]:
-        """The run of this id, else all that begin so."""
+        """The run of this id, else all that begin so. A few characters are no beginning: they are names as well."""
         exact = [each for each in self.runs if each.facts.run_id == written]
-        return exact or [each for each in self.runs if each.facts.run_id.startswith(written)]
+        if exact or len(written) < SHORTEST_PREFIX:
+            return exact
+        return [each for each in self.runs if each.facts.run_id.startswith(written)]
 
 
 def gather(ledger: Ledger | None, store: Store | None, *, everywhere: bool = False) -> Candidates:
@@ -126,7 +130,7 @@ def matching(asked: str, found: Sequence[Candidate]) -> Candidate:
     return found[0]
 
 
-def _time(written: str) -> datetime:
+def moment(written: str) -> datetime:
     """For sorting: what is no time is the oldest."""
     try:
         found = datetime.fromisoformat(written)

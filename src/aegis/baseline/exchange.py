@@ -172,14 +172,14 @@ class Exchange:
         self, local: str | None, base: str | None, theirs: str | None
     ) -> tuple[Entries, Entries, Entries]:
         """Ours, theirs, and both."""
-        ours = tree.EMPTY if local is None else tree.read(self._git, local, REF)
+        ours = tree.EMPTY if local is None else self._store.entries_of(local, REF)
         if theirs is None:  # never pushed to, or made anew: nobody has removed anything
             return ours, tree.EMPTY, ours
-        their_entries = tree.read(self._git, theirs, f"{REF} of {self._shown}")
+        their_entries = self._store.entries_of(theirs, f"{REF} of {self._shown}")
         # Without our own ref nothing of ours was removed: it was deleted to begin anew.
         known = base is not None and local is not None and self._git.has_commit(base)
         known_entries = (
-            tree.read(self._git, base, self._tracking) if base is not None and known else tree.EMPTY
+            self._store.entries_of(base, self._tracking) if base is not None and known else tree.EMPTY
         )
         return ours, their_entries, tree.unite(known_entries, ours, their_entries)
 

@@ -14,7 +14,7 @@ from aegis.baseline.history import Line
 from aegis.baseline.store import MAX_SNAPSHOT_BYTES, Store
 from aegis.errors import AegisError, UsageError
 from aegis.regression import snapshot as snapshots
-from aegis.regression.snapshot import Facts, Snapshot
+from aegis.regression.snapshot import Snapshot
 from aegis.regression.trials import ENOUGH, CaseKey
 from aegis.results import Ledger
 
@@ -25,14 +25,12 @@ MAX_COMMITS_BEHIND = 50
 MAX_RUNS = 20
 """How far the search for further trials goes behind the baseline's own commit, and how many runs it takes in all."""
 
-_SHORTEST_PREFIX = 4
-
 
 def find(asked: str, wanted: Wanted, *, root: Path, ledger: Ledger | None) -> Found:
-    """The baseline that `asked` stands for: a file of `aegis baseline export`, a pin, a run's id or the beginning of one
-    (`latest`: the newest), a branch, a tag, or a commit.
+    """The baseline that `asked` stands for: a file of `aegis baseline export`, a pin, a run's id or the beginning of
+    one (`latest`: the newest), a branch, a tag, or a commit.
 
-    A path is one that ends in `.aegis` or begins with `/`, `./`, `../` or `~`; any other name is a file's only when it is
+    A path is what ends in `.aegis` or begins with `/`, `./`, `../` or `~`; any other name is a file's only when it is
     nothing else. `root` is the project's folder. Nothing is fetched. Raises `NoBaseline` when there is nothing to
     compare with, and `UsageError` when what was asked for can't be understood or read.
     """
@@ -46,7 +44,7 @@ def find(asked: str, wanted: Wanted, *, root: Path, ledger: Ledger | None) -> Fo
     search = _Search(asked, wanted, runs, store)
     if asked == LATEST:
         return search.latest()
-    named = runs.begin_with(asked) if len(asked) >= _SHORTEST_PREFIX else []
+    named = runs.begin_with(asked)
     if any(each.facts.run_id == asked for each in named):
         return search.named(matching(asked, named))
     line = None if store is None else history.line(store.git, asked)
@@ -153,8 +151,8 @@ class _Search:
         )
 
     def _enough(self, first: Snapshot, behind: Sequence[Candidate]) -> tuple[list[Snapshot], list[str]]:
-        """Runs to add until each case has enough trials. A case that an older run lacks, or has with other content, gets
-        none from the runs before it."""
+        """Runs to add until each case has enough trials. A case that an older run lacks, or has with other content,
+        gets none from the runs before it."""
         short = {key: trials.judged for key, trials in first.trials.items() if trials.judged < ENOUGH}
         more: list[Snapshot] = []
         problems: list[str] = []
@@ -234,8 +232,3 @@ def read_file(asked: str) -> Snapshot:
     if len(data) > MAX_SNAPSHOT_BYTES:
         raise UsageError(f"{asked} is too large for a snapshot", fix="aegis baseline export RUN writes one")
     return snapshots.from_bytes(data, asked)
-
-
-def odd_facts(facts: Facts) -> str | None:
-    """Why a run is no baseline unless it is named, or none at all."""
-    return facts_.never(facts) or facts_.not_by_itself(facts)

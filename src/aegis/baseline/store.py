@@ -53,10 +53,18 @@ class Store:
         """`folder`: the project's. Raises `NoGitError` and `NoRepositoryError`."""
         self.git = Git(folder)
         self.prefix = self.git.prefix()
+        self._read: dict[str, Entries] = {}
 
-    def entries(self) -> Entries:
-        commit = self.git.ref(REF)
-        return tree.EMPTY if commit is None else tree.read(self.git, commit, REF)
+    def entries(self, ref: str = REF) -> Entries:
+        """Of the ref as it is now; empty when it isn't there."""
+        commit = self.git.ref(ref)
+        return tree.EMPTY if commit is None else self.entries_of(commit, ref)
+
+    def entries_of(self, commit: str, where: str) -> Entries:
+        """Of a commit; `where` is for messages."""
+        if commit not in self._read:
+            self._read[commit] = tree.read(self.git, commit, where)
+        return self._read[commit]
 
     def runs(self) -> list[Stored]:
         """All runs, by id. No snapshot is read."""
@@ -125,15 +133,16 @@ class Store:
 
         self.change(change, "Pin a result" if run_id else "Unpin a result")
 
-    def change(self, change: Callable[[Entries], Entries], message: str) -> None:
-        """Apply a function to the entries. It is called again when another process was quicker."""
+    def change(self, change: Callable[[Entries], Entries], message: str, *, fresh: bool = False) -> None:
+        """Apply a function to the entries. It is called again when another process was quicker. `fresh`: as the
+        beginning of a new chain."""
         for _ in range(_TRIES):
             commit = self.git.ref(REF)
-            now = tree.EMPTY if commit is None else tree.read(self.git, commit, REF)
+            now = tree.EMPTY if commit is None else self.entries_of(commit, REF)
             wanted = change(now)
             if wanted == now:
                 return
-            parents = () if commit is None else (commit,)
+            parents = () if commit is None or fresh else (commit,)
             new = tree.write(self.git, wanted, parents, message)
             try:
                 self.git.update({REF: (commit, new)})
