@@ -1,7 +1,7 @@
 """What one trial did, taken from its trace while that is at hand: nobody has to read traces back to compare two runs.
 
-Everything is bounded: 1,000 tool calls and as many requests, texts of 4,000 characters (`shorten`), so that an agent that
-never stops fills no ledger.
+Everything is bounded: 1,000 tool calls and as many requests, texts of 4,000 characters (`shorten`), so that an agent
+that never stops fills no ledger.
 """
 
 from __future__ import annotations

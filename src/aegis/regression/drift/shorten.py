@@ -1,5 +1,8 @@
-"""Cutting texts so that two sides can be cut alike: what was cut to 500 characters and then to 100 is what would have been
-cut to 100 at once. Only so is a baseline that keeps less than the candidate no drift."""
+"""Cutting texts so that two sides can be cut alike.
+
+What was cut to 500 characters and then to 100 is what would have been cut to 100 at once: a baseline that keeps less
+than the candidate does is no drift.
+"""
 
 from __future__ import annotations
 

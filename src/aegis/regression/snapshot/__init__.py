@@ -1,7 +1,7 @@
 """What of a run a later one is compared with: counts and behaviour, small enough to be kept for years.
 
-`of_run` makes it of the ledger's rows, `to_bytes` and `from_bytes` are its form on disk, `pool_behaviours` adds up those
-of several runs.
+`of_run` makes it of the ledger's rows, `to_bytes` and `from_bytes` are its form on disk, `pool_behaviours` adds up
+those of several runs.
 """
 
 from aegis.regression.snapshot.decode import from_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
@@ -230,7 +231,7 @@ def _calls(document: Mapping[str, Any]) -> list[tuple[ToolUse, ...]]:
     names = _shared(given, "name", size, _strings(document, "names"))
     arguments = _list(document, "arguments")
     if not all(map(_shallow, arguments)):
-        raise _Problem(f"arguments of a tool are nested more than {_MAX_DEPTH} levels")
+        raise _Problem(f"a tool's arguments are nested over {_MAX_DEPTH} levels, or numbers over 64 bits")
     values = _shared(given, "arguments", size, arguments)
     uses = list(map(ToolUse, names, values, map(_KNOWN.__getitem__, writes)))
     return _sequences(document, "calls", uses)
@@ -270,8 +271,10 @@ def _shallow(value: object, depth: int = _MAX_DEPTH) -> bool:
         return depth > 0 and all(_shallow(item, depth - 1) for item in value.values())
     if isinstance(value, list):
         return depth > 0 and all(_shallow(item, depth - 1) for item in value)
-    # Numbers that Python's JSON reads and nobody else: as long as one likes.
-    return not isinstance(value, int) or -(2**64) < value < 2**64
+    # Numbers as long as one likes, and infinity as 1e999: Python's JSON reads both.
+    return (
+        math.isfinite(value) if isinstance(value, float) else not isinstance(value, int) or abs(value) < 2**64
+    )
 
 
 class _Shared:
