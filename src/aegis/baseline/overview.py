@@ -99,8 +99,8 @@ class Looked:
 
 
 def look(asked: str, root: Path, ledger: Ledger | None, suite: str | None) -> Looked:
-    """What `asked` leads to for a run like the newest one (of the suite). Raises `UsageError` as `lookup.find` does, and
-    when there is no run to be like."""
+    """What `asked` leads to for a run like the newest one (of the suite). Raises `UsageError` as `lookup.find`
+    does, and when there is no run to be like."""
     store, _ = open_store(root)
     like = _like(gather(ledger, store), suite)
     wanted = Wanted(like.facts.suite, like.facts.environment)
