@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aegis.report.changedlines import changed_lines
+from aegis.report.comparison import comparison_lines
 from aegis.report.outside import (
     consumed,
     denied_lines,
@@ -89,6 +90,7 @@ def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color
     parts += [_text(line, "red") for line in part_lines(document)]
     parts += [_text(line) for line in changed_lines(document)]
     parts += [_text(line, "yellow") for line in (*fault_lines(document), *denied_lines(document))]
+    parts += [_safe_text(line, style) for line, style in comparison_lines(document)]
     return _render(parts, width, color)
 
 
@@ -184,11 +186,10 @@ def _summary(document: Mapping[str, Any]) -> Any:
     told = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     judged = counts["passed"] + counts["failed"] + counts["timeout"]
     rate = verdict.percent(counts["passed"], judged) if judged else "unknown"
-    threshold = verdict.format_percent(document["fail_under"])
+    needed = document["fail_under"]
+    threshold = "" if needed is None else f" (needed: {verdict.format_percent(needed)})"
     took = duration(document["duration_s"])
-    return _text(
-        f"{counts['planned']} trials{told and ': '}{told}; pass rate {rate} (needed: {threshold}); {took}"
-    )
+    return _text(f"{counts['planned']} trials{told and ': '}{told}; pass rate {rate}{threshold}; {took}")
 
 
 def _isolation(isolation: Mapping[str, Any]) -> list[Any]:
@@ -204,6 +205,13 @@ def _text(text: str, style: str = "") -> Any:
 
     # Text, not markup: an agent's `[red]` or `[link=…]` stays what it is.
     return Text(one_line(text), style=style)
+
+
+def _safe_text(text: str, style: str) -> Any:
+    """Of a line that is safe already, and may be indented."""
+    from rich.text import Text
+
+    return Text(text, style=style)
 
 
 def _table(width: int) -> Any:
