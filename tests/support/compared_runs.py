@@ -42,7 +42,7 @@ class Scenario:
     """Trials of now that ended in an infrastructure error, besides."""
     changed: Sequence[str] = ()
     behaviours: tuple[Mapping[str, Sequence[Behaviour]], Mapping[str, Sequence[Behaviour]]] = ({}, {})
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     reason: str = "answer: no amount"
     answer: str = "Your refund is on its way."
     suite: str = "production-v2"

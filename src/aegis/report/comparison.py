@@ -6,7 +6,7 @@ are, since some are indented.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from aegis.regression.stats.passk import all_pass
@@ -15,6 +15,7 @@ from aegis.report.tally import duration
 from aegis.report.text import counted, one_line
 
 Document = Mapping[str, Any]
+Mark = Callable[[str], str]
 Line = tuple[str, str]
 """A line, and its style in the words of rich."""
 
@@ -47,7 +48,9 @@ def baseline_lines(baseline: Document) -> Iterator[Line]:
     if baseline["comparison"] is not None:
         yield f"baseline {_safe(baseline['asked'])}: {_safe(where(baseline))}", ""
     yield from _few([f"  note: {_safe(note)}" for note in baseline["notes"]], MAX_OTHERS, "notes", "yellow")
-    skipped = [f"  passed over: {_safe(passed_over(item))}" for item in baseline["skipped"]]
+    skipped = [
+        f"  passed over: {_safe(passed_over(item))} {_safe(item['why'])}" for item in baseline["skipped"]
+    ]
     yield from _few(skipped, MAX_OTHERS, "results that cannot be the baseline", "dim")
 
 
@@ -97,37 +100,38 @@ def compared_lines(
         yield "no difference: no case got worse or better, and nothing was done differently", "green"
 
 
-def where(baseline: Document) -> str:
-    """`run 2026… of 9fceb02 (main), 3 commits behind the merge base 1a2b3c4; trials of 2 more runs added`. Not made
-    safe."""
+def where(baseline: Document, mark: Mark = str) -> str:
+    """`run 2026… of 9fceb02 (main), 3 commits behind the merge base 1a2b3c4; trials of 2 more runs added`. What comes
+    from outside goes through `mark` and is not made safe otherwise."""
     base = baseline["comparison"]["base"]
-    text = side(base)
+    text = side(base, mark)
     if baseline["source"] not in (None, "ledger"):
         text += f" (from {'a file' if baseline['source'] == 'file' else 'git'})"
     if (behind := baseline["behind"]) is not None:
         merge_base = baseline["merge_base"]
-        there = f"the merge base {merge_base[:7]}" if merge_base else "the commit that was named"
-        text += f", {counted(behind, 'commit')} behind {there}" if behind else f", {there}"
+        there = f"the merge base {mark(merge_base[:7])}" if merge_base else "the commit that was named"
+        text += f", {counted(behind, 'commit')} behind {there}" if behind else f", at {there}"
     if base["pooled"]:
         text += f"; trials of {counted(len(base['pooled']), 'more run')} added"
     return text
 
 
-def side(base: Document) -> str:
-    """`run 20261120-090000-b4se of 9fceb02 (main), 21 of 24 trials passed`. Not made safe."""
-    text = f"run {base['run_id']}"
+def side(base: Document, mark: Mark = str) -> str:
+    """`run 20261120-090000-b4se of 9fceb02 (main), 21 of 24 trials passed`; `mark` as in `where`."""
+    text = f"run {mark(base['run_id'])}"
     if base["commit"]:
-        text += f" of {base['commit'][:7]}"
+        text += f" of {mark(base['commit'][:7])}"
     if base["branch"]:
-        text += f" ({base['branch']})"
+        text += f" ({mark(base['branch'])})"
     if base["dirty"]:
         text += " with uncommitted changes"
     return f"{text}, {base['passed']} of {counted(base['planned'], 'trial')} passed"
 
 
-def passed_over(item: Document) -> str:
-    commit = f" of {item['commit'][:7]}" if item["commit"] else ""
-    return f"run {item['run_id']}{commit}: {item['why']}"
+def passed_over(item: Document, mark: Mark = str) -> str:
+    """`run 20261121-… of 1a2b3c4: `; what follows is its `why`."""
+    commit = f" of {mark(item['commit'][:7])}" if item["commit"] else ""
+    return f"run {mark(item['run_id'])}{commit}: "
 
 
 def confirmed(cost: Document) -> str:
