@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from aegis.regression.drift.behaviour import Behaviour
+from aegis.errors import UsageError
+from aegis.regression.drift.behaviour import Behaviour, Request, ToolUse
 from aegis.regression.trials import CaseKey, Trials
 
 SCHEMA = "aegis.snapshot/1"
@@ -51,3 +53,48 @@ class Snapshot:
     """In the order of the suite, each with its case's content."""
     behaviours: Mapping[CaseKey, Sequence[Behaviour]] = field(default_factory=dict)
     """Of the judged trials."""
+
+
+def to_bytes(snapshot: Snapshot) -> bytes:
+    """A stand-in until the real codec is merged."""
+    trials = [
+        [*key, t.passed, t.failed, t.errors, t.missing, t.content] for key, t in snapshot.trials.items()
+    ]
+    behaviours = [[*key, [asdict(trial) for trial in found]] for key, found in snapshot.behaviours.items()]
+    data = {"facts": asdict(snapshot.facts), "trials": trials, "behaviours": behaviours}
+    return json.dumps({"schema": SCHEMA, **data}).encode()
+
+
+def from_bytes(data: bytes, where: str) -> Snapshot:
+    """Raises `UsageError`, which names `where`."""
+    try:
+        read = json.loads(data)
+        trials = {CaseKey(row[0], row[1]): Trials(*row[2:]) for row in read["trials"]}
+        behaviours = {
+            CaseKey(row[0], row[1]): [_behaviour(item) for item in row[2]] for row in read["behaviours"]
+        }
+        return Snapshot(Facts(**read["facts"]), trials, behaviours)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(f"{where} is no snapshot of a run: {error}") from error
+
+
+def _behaviour(data: dict[str, object]) -> Behaviour:
+    fields: dict[str, object] = {
+        "tools": tuple(ToolUse(**tool) for tool in data["tools"]),  # type: ignore[attr-defined]
+        "requests": tuple(Request(**request) for request in data["requests"]),  # type: ignore[attr-defined]
+    }
+    return Behaviour(**(data | fields))  # type: ignore[arg-type]
+
+
+def pool_behaviours(snapshots: Sequence[Snapshot]) -> dict[CaseKey, Sequence[Behaviour]]:
+    """A stand-in too."""
+    newest = snapshots[0]
+    return {
+        key: [
+            trial
+            for snapshot in snapshots
+            if snapshot.trials[key].content == newest.trials[key].content
+            for trial in snapshot.behaviours.get(key, ())
+        ]
+        for key in newest.behaviours
+    }
