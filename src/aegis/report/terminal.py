@@ -32,7 +32,15 @@ from aegis.results.records import OUTCOMES
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["Progress", "print_runs", "print_table", "render_runs", "render_table", "result_line"]
+__all__ = [
+    "Progress",
+    "print_lines",
+    "print_runs",
+    "print_table",
+    "render_runs",
+    "render_table",
+    "result_line",
+]
 
 MAX_ROWS = 100
 """A longer table shows the cases that did not pass and counts the others."""
@@ -61,6 +69,12 @@ def print_table(document: Mapping[str, Any], file: TextIO | None = None) -> None
 def print_runs(rows: Iterable[show.RunRow], file: TextIO | None = None) -> None:
     """Print a list of runs (`show.run_row`) to `file` (default: standard output)."""
     _print(render_runs, list(rows), file)
+
+
+def print_lines(lines: Callable[[int], Iterable[tuple[str, str]]], file: TextIO | None = None) -> None:
+    """Print lines that are safe already, each with its style, to `file` (default: standard output); they are made for
+    the width of it."""
+    _print(_render_lines, lines, file)
 
 
 def result_line(document: Mapping[str, Any]) -> str:
@@ -205,6 +219,11 @@ def _text(text: str, style: str = "") -> Any:
 
     # Text, not markup: an agent's `[red]` or `[link=…]` stays what it is.
     return Text(one_line(text), style=style)
+
+
+def _render_lines(lines: Callable[[int], Iterable[tuple[str, str]]], *, width: int, color: bool) -> str:
+    width = max(width, _MIN_COLUMNS)
+    return _render([_safe_text(line, style) for line, style in lines(width)], width, color)
 
 
 def _safe_text(text: str, style: str) -> Any:
