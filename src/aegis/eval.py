@@ -22,7 +22,7 @@ from aegis._eval import dryrun, leaks
 from aegis._eval import resume as resuming
 from aegis._eval import shrink as shrinking
 from aegis._eval import start as starting
-from aegis._eval.compare import ComparisonResult, compare_runs
+from aegis._eval.compare import ComparisonResult, compare_runs, policy_without_trials
 from aegis._eval.dryrun import Plan
 from aegis._eval.keeping import KeepSetting
 from aegis._eval.outcome import CaseResult, EvalResult
@@ -31,7 +31,6 @@ from aegis._eval.request import Isolation, RunRequest, isolation_of, names_of
 from aegis._eval.shrink import ShrinkResult
 from aegis.engine.keeping import Which
 from aegis.errors import UsageError
-from aegis.regression.policy import FAIL_ON, FailOn, Policy
 from aegis.report.progress import write_line
 from aegis.report.text import one_line
 from aegis.results import document as documents
@@ -295,9 +294,9 @@ def compare(
     *,
     case: str | None = None,
     variant: str | None = None,
-    fail_on: str | Sequence[str] = (),
+    fail_on: str | Sequence[str] | None = None,
     strict: bool = False,
-    min_trials: int = 1,
+    min_trials: int | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
 ) -> ComparisonResult:
@@ -305,36 +304,18 @@ def compare(
 
     Both are the id of a run (or the beginning of one, or `latest`), an exported file, or a branch, tag or commit with
     results. `case`: what that case did on both sides is in the document too, for `variant` or (None) as it is
-    written. `fail_on`: what makes the verdict REGRESSED, of `regression` (the default), `new-failure`, `drift`; or
-    `never`. `strict`: both levels at 0.01. `min_trials`: judged trials that each case of `head` needs. There are no
-    fresh trials to confirm with, so less is found than in a run with a baseline. `json_path`: where to write the
-    document (`-`: standard output).
+    written. `fail_on`: besides regressions also `drift` or `new-failure`, or `never`. `strict`: both levels at 0.01.
+    `min_trials`: judged trials that each case of `head` needs. There are no fresh trials to confirm with, so less is
+    found than in a run with a baseline. `json_path`: where to write the document (`-`: standard output).
 
     Raises `UsageError` when one of them isn't there, or when they are of different suites or environments.
     """
     outputs = Outputs(json_path)
     outputs.check()
-    policy = _policy(fail_on, min_trials)
-    result = compare_runs(
-        base, head, policy.strict() if strict else policy, case=case, variant=variant, project=project
-    )
+    policy = policy_without_trials(min_trials=min_trials, fail_on=fail_on, strict=strict)
+    result = compare_runs(base, head, policy, case=case, variant=variant, project=project)
     outputs.write_bytes(documents.to_json(result.document))
     return result
-
-
-def _policy(fail_on: str | Sequence[str], min_trials: int) -> Policy:
-    """Of a comparison without fresh trials."""
-    asked = [fail_on] if isinstance(fail_on, str) else list(fail_on) or ["regression"]
-    named: set[FailOn] = {name for name in FAIL_ON if name in asked}
-    if unknown := set(asked) - named - {"never"}:
-        raise UsageError(
-            f"fail_on knows {', '.join(FAIL_ON)} and never, not {', '.join(sorted(unknown))}",
-        )
-    if "never" in asked and named:
-        raise UsageError("fail_on is never, and something else too", fix="leave one of them away")
-    if min_trials < 1:
-        raise UsageError(f"min_trials must be at least 1, not {min_trials}")
-    return Policy(confirm=0, min_trials=min_trials, fail_on=frozenset(named))
 
 
 def shrink(

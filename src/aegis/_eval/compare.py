@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis._eval.prepare import LEDGER_FOLDER
+from aegis._eval.request import names_of
 from aegis.baseline import lookup
 from aegis.baseline.found import NoBaseline, Wanted
 from aegis.errors import UsageError
@@ -20,7 +21,7 @@ from aegis.regression.drift import compare as drifting
 from aegis.regression.drift.behaviour import CaseBehaviours
 from aegis.regression.drift.findings import Drift
 from aegis.regression.findings import Comparison
-from aegis.regression.policy import Policy
+from aegis.regression.policy import FAIL_ON, FailOn, Policy
 from aegis.regression.snapshot import Facts, Snapshot
 from aegis.regression.trials import CaseKey, CaseTrials, pool
 from aegis.regression.verdict import decide
@@ -60,6 +61,25 @@ class ComparisonResult:
         return tuple(item for item in self.document["drift"] if item["grade"] != "untested")
 
 
+def policy_without_trials(
+    *, min_trials: int | None = None, fail_on: str | Sequence[str] | None = None, strict: bool = False
+) -> Policy:
+    """How strict a comparison is when no fresh trials can be had; None: as by default. What `fail_on` names counts
+    besides regressions; `never`: nothing counts. Raises `UsageError`."""
+    names = names_of(fail_on) or ("regression",)
+    if unknown := [name for name in names if name not in (*FAIL_ON, "never")]:
+        raise UsageError(f"unknown reason to fail {unknown[0]!r}", fix=f"use {', '.join(FAIL_ON)} or never")
+    if "never" in names and len(set(names)) > 1:
+        raise UsageError("--fail-on never stands alone", fix="leave never or the others away")
+    if min_trials is not None and min_trials < 1:
+        raise UsageError(f"the least number of trials must be at least 1, not {min_trials}")
+    counted: set[FailOn] = {name for name in FAIL_ON if name in names or name == "regression"}
+    policy = Policy(
+        confirm=0, min_trials=min_trials or 1, fail_on=frozenset() if "never" in names else frozenset(counted)
+    )
+    return policy.strict() if strict else policy
+
+
 @dataclass(frozen=True)
 class _Side:
     asked: str
@@ -87,11 +107,10 @@ def compare_runs(
     root = find_project(Path.cwd() if project is None else Path(project)).root
     folder = root / LEDGER_FOLDER
     if not (folder / "ledger.db").exists():
-        # A ledger is made by runs; looking at two files is no reason for one.
-        return _compare(_from_file(base, root), _from_file(head, root), policy, case, variant, None)
+        # A ledger is made by runs; looking at what others have left is no reason for one.
+        return _compare(*_sides(base, head, root, None), policy, case, variant, None)
     with Ledger(folder) as ledger:
-        before, now = _sides(base, head, root, ledger)
-        return _compare(before, now, policy, case, variant, ledger)
+        return _compare(*_sides(base, head, root, ledger), policy, case, variant, ledger)
 
 
 def _compare(
@@ -123,10 +142,10 @@ def _compare(
     return ComparisonResult(document)
 
 
-def _sides(base: str, head: str, root: Path, ledger: Ledger) -> tuple[_Side, _Side]:
+def _sides(base: str, head: str, root: Path, ledger: Ledger | None) -> tuple[_Side, _Side]:
     """Runs and files stand for themselves. What has to be looked for, such as a branch, must be comparable with the
     other side; where both have to be, the ledger's recent runs tell what that could be."""
-    before, now = (_named(asked, root, ledger) for asked in (base, head))
+    before, now = (_named(asked, ledger) for asked in (base, head))
     if now is None:
         now = _found(head, root, ledger, [before.facts] if before is not None else _recent(ledger))
     if before is None:
@@ -134,17 +153,21 @@ def _sides(base: str, head: str, root: Path, ledger: Ledger) -> tuple[_Side, _Si
     return before, now
 
 
-def _named(asked: str, root: Path, ledger: Ledger) -> _Side | None:
+def _named(asked: str, ledger: Ledger | None) -> _Side | None:
     """A run of the ledger or a file; None when it is neither."""
-    try:
-        record = ledger.run(asked)
-    except UsageError as error:
-        if (root / asked).is_file():
-            return _from_file(asked, root)
-        if _may_be_a_run(asked):
-            raise error
-        return None
-    return _Side(asked, (_snapshot(record, ledger),))
+    missing: UsageError | None = None
+    if ledger is not None:
+        try:
+            record = ledger.run(asked)
+        except UsageError as error:
+            missing = error
+        else:
+            return _Side(asked, (_snapshot(record, ledger),))
+    if Path(asked).is_file():
+        return _Side(asked, (_read(Path(asked)),))
+    if missing is not None and _may_be_a_run(asked):
+        raise missing
+    return None
 
 
 def _may_be_a_run(asked: str) -> bool:
@@ -152,16 +175,11 @@ def _may_be_a_run(asked: str) -> bool:
     return asked == "latest" or asked[:9].rstrip("-").isdigit()
 
 
-def _from_file(asked: str, root: Path) -> _Side:
-    path = root / asked
+def _read(path: Path) -> Snapshot:
     try:
-        data = path.read_bytes()
+        return snapshots.from_bytes(path.read_bytes(), str(path))
     except OSError as error:
-        raise UsageError(
-            f"{asked!r} is no run, and no file that can be read ({error.strerror or error})",
-            fix="aegis eval list shows the runs of this project",
-        ) from error
-    return _Side(asked, (snapshots.from_bytes(data, asked),))
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _snapshot(record: RunRecord, ledger: Ledger) -> Snapshot:
@@ -182,10 +200,10 @@ def _snapshot(record: RunRecord, ledger: Ledger) -> Snapshot:
     return snapshots.from_bytes(ledger.blobs.get(digest), f"the snapshot of {run}")
 
 
-def _recent(ledger: Ledger) -> list[Facts]:
+def _recent(ledger: Ledger | None) -> list[Facts]:
     """One of each suite and environment, the newest first."""
     found: dict[tuple[str, str], Facts] = {}
-    for record in ledger.summaries(limit=_RECENT):
+    for record in () if ledger is None else ledger.summaries(limit=_RECENT):
         document = record.document or {}
         environment = document.get("environment")
         if environment is not None:
@@ -194,22 +212,27 @@ def _recent(ledger: Ledger) -> list[Facts]:
     return list(found.values())
 
 
-def _found(asked: str, root: Path, ledger: Ledger, like: Sequence[Facts]) -> _Side:
+def _found(asked: str, root: Path, ledger: Ledger | None, like: Sequence[Facts]) -> _Side:
     """Look for it as for a baseline of what is comparable with one of `like`."""
-    missing = NoBaseline(f"there are no runs to compare {asked!r} with", fix="aegis eval list")
+    missing: NoBaseline | None = None
     for facts in like:
         try:
             wanted = Wanted(facts.suite, facts.environment, facts.run_id)
             found = lookup.find(asked, wanted, root=root, ledger=ledger)
         except NoBaseline as error:
-            missing = missing if missing.skipped else error
+            missing = missing or error
             continue
         notes = [*found.notes]
         if found.behind:
             commits = "1 commit" if found.behind == 1 else f"{found.behind} commits"
             notes.append(f"{asked}: the nearest results are {commits} back")
         return _Side(asked, found.snapshots, tuple(notes))
-    raise UsageError(f"{asked!r} cannot be compared: {missing.why}", fix=missing.fix)
+    if missing is not None:
+        raise UsageError(f"{asked!r} cannot be compared: {missing.why}", fix=missing.fix)
+    raise UsageError(
+        f"{asked!r} is no run of this project and no file, and no run here tells which suite it could be about",
+        fix="name a run (aegis eval list) or a file of aegis baseline export",
+    )
 
 
 def _check(before: Facts, now: Facts) -> None:

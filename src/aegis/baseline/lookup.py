@@ -9,9 +9,9 @@ from aegis.regression.snapshot import from_bytes
 from aegis.results import Ledger
 
 
-def find(asked: str, wanted: Wanted, *, root: Path, ledger: Ledger) -> Found:
+def find(asked: str, wanted: Wanted, *, root: Path, ledger: Ledger | None) -> Found:
     """Raises `NoBaseline`."""
-    path = root / asked
+    path = Path(asked)
     if not path.is_file():
         raise NoBaseline(f"nothing is known of {asked!r}", fix="aegis eval list")
     snapshot = from_bytes(path.read_bytes(), str(path))

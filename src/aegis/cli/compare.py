@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from typing import Any
 
 import click
 
@@ -24,7 +25,7 @@ from aegis.errors import UsageError
     "--fail-on",
     multiple=True,
     type=click.Choice(["regression", "new-failure", "drift", "never"]),
-    help="What makes the verdict REGRESSED. May be repeated. Default: regression.",
+    help="What fails the comparison besides regressions. May be repeated. never: it only informs.",
 )
 @click.option("--strict", is_flag=True, help="Fewer false alarms: both levels at 0.01.")
 @click.option(
@@ -36,7 +37,7 @@ from aegis.errors import UsageError
     help="Judged trials that each case of HEAD needs.",
 )
 @click.option("--all", "everything", is_flag=True, help="Every case and every difference, however many.")
-def compare(base: str, head: str, json_path: str | None, everything: bool, **options: object) -> int:
+def compare(base: str, head: str, json_path: str | None, everything: bool, **options: Any) -> int:
     """Compare the runs BASE (before) and HEAD (now): what got worse, what got better, what the agent does differently.
 
     Each is a run's id, the beginning of one, `latest`, a file that aegis baseline export wrote, or a branch, tag or
@@ -47,7 +48,7 @@ def compare(base: str, head: str, json_path: str | None, everything: bool, **opt
       aegis eval compare 20260105-141500-a1b2 latest
       aegis eval compare main latest --case refund-within-policy
       aegis eval compare main.aegis latest --json - | jq '.regressions[].case'
-      aegis eval compare main latest --fail-on regression --fail-on drift
+      aegis eval compare main latest --fail-on drift
     """
     import aegis
     from aegis.report import compared
@@ -55,7 +56,8 @@ def compare(base: str, head: str, json_path: str | None, everything: bool, **opt
 
     if everything and json_path == "-":
         raise UsageError("--json - has everything already", fix="leave --all away")
-    result = aegis.eval.compare(base, head, json_path=json_path, **options)  # type: ignore[arg-type]
+    options["fail_on"] = options["fail_on"] or None
+    result = aegis.eval.compare(base, head, json_path=json_path, **options)
     if json_path != "-":
         # Whoever reads the lines may leave early; the verdict stands all the same.
         with contextlib.suppress(BrokenPipeError):

@@ -6,6 +6,7 @@ Everything in it is an agent's or a suite's, and made safe here.
 from __future__ import annotations
 
 import difflib
+import itertools
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -70,7 +71,7 @@ class _Page:
 
     def rows(self, pairs: Sequence[Pair], style: str = "") -> Iterator[Line]:
         """Each in its column, folded where it is too long; or, without room for two, the old lines and then the new
-        ones."""
+        ones, what is the same on both sides once and in its place."""
         if self.two:
             for before, now, differs in pairs:
                 left, right = _fold(before, self._width), _fold(now, self._width)
@@ -79,14 +80,17 @@ class _Page:
                     padding = " " * (self._width - columns(one))
                     yield f"{one}{padding}{_BETWEEN}{other}".rstrip(), style or ("yellow" if differs else "")
             return
-        if all(not differs and before == now for before, now, differs in pairs):
-            yield from ((f"  {part}", style) for before, _, _ in pairs for part in _fold(before, self._width))
-            return
-        for mark, side in (("-", 0), ("+", 1)):
-            for pair in pairs:
-                if pair[side]:
-                    for part in _fold(str(pair[side]), self._width):
-                        yield f"{mark} {part}".rstrip(), style or ("yellow" if pair[2] else "")
+        for same, found in itertools.groupby(pairs, lambda pair: pair[0] == pair[1]):
+            group = list(found)
+            if same:
+                yield from ((f"  {part}", style) for pair in group for part in _fold(pair[0], self._width))
+                continue
+            for mark, side in (("-", 0), ("+", 1)):
+                for text, differs in ((str(pair[side]), pair[2]) for pair in group):
+                    # In a sequence they have their marks already.
+                    told = text if text.startswith(f"{mark} ") else f"{mark} {text}"
+                    for part in _fold(told, self._width + 2) if text else ():
+                        yield part, style or ("yellow" if differs else "")
 
 
 def _aspects(detail: Document, page: _Page) -> Iterator[Line]:
