@@ -38,7 +38,7 @@ class ComparisonResult:
     """How one run compares with another. Everything is read from its document."""
 
     document: dict[str, Any]
-    """The comparison document, `aegis.comparison/1` (docs/run-document.md)."""
+    """The comparison document, `aegis.comparison/1` (docs/comparison-document.md)."""
 
     @property
     def verdict(self) -> str:

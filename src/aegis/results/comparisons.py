@@ -1,4 +1,4 @@
-"""The comparison document: how one run compares with another (docs/run-document.md).
+"""The comparison document: how one run compares with another (docs/comparison-document.md).
 
 Its JSON Schema is `schema/comparison-1.json` in this package, which refers to definitions of `run-1.json`.
 """
