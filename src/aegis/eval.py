@@ -7,7 +7,7 @@ result.verdict, result.pass_rate, result.cases["refund-within-policy"].trials
 ```
 
 Public names: `run`, `arun`, `resume`, `aresume`, `shrink`, `ashrink`, `audit_leaks`, `aaudit_leaks`, `plan`,
-`EvalResult`, `CaseResult`, `ShrinkResult`, `Plan`.
+`compare`, `EvalResult`, `CaseResult`, `ComparisonResult`, `ShrinkResult`, `Plan`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from aegis._eval import dryrun, leaks
 from aegis._eval import resume as resuming
 from aegis._eval import shrink as shrinking
 from aegis._eval import start as starting
+from aegis._eval.compare import ComparisonResult, compare_runs, policy_without_trials
 from aegis._eval.dryrun import Plan
 from aegis._eval.keeping import KeepSetting
 from aegis._eval.outcome import CaseResult, EvalResult
@@ -32,10 +33,12 @@ from aegis.engine.keeping import Which
 from aegis.errors import UsageError
 from aegis.report.progress import write_line
 from aegis.report.text import one_line
+from aegis.results import document as documents
 from aegis.results.machines import DEFAULT_MAX_BYTES
 
 __all__ = [
     "CaseResult",
+    "ComparisonResult",
     "EvalResult",
     "Plan",
     "ShrinkResult",
@@ -44,6 +47,7 @@ __all__ = [
     "arun",
     "ashrink",
     "audit_leaks",
+    "compare",
     "plan",
     "resume",
     "run",
@@ -314,6 +318,36 @@ def plan(
         project=project,
     )
     return dryrun.plan(request)
+
+
+def compare(
+    base: str,
+    head: str,
+    *,
+    case: str | None = None,
+    variant: str | None = None,
+    fail_on: str | Sequence[str] | None = None,
+    strict: bool = False,
+    min_trials: int | None = None,
+    project: str | Path | None = None,
+    json_path: str | Path | None = None,
+) -> ComparisonResult:
+    """How the run `head` compares with the run `base`. Reads what the runs left behind; runs nothing.
+
+    Both are the id of a run (or the beginning of one, or `latest`), an exported file, or a branch, tag or commit with
+    results. `case`: what that case did on both sides is in the document too, for `variant` or (None) as it is
+    written. `fail_on`: besides regressions also `drift` or `new-failure`, or `never`. `strict`: both levels at 0.01.
+    `min_trials`: judged trials that each case of `head` needs. There are no fresh trials to confirm with, so less is
+    found than in a run with a baseline. `json_path`: where to write the document (`-`: standard output).
+
+    Raises `UsageError` when one of them isn't there, or when they are of different suites or environments.
+    """
+    outputs = Outputs(json_path)
+    outputs.check()
+    policy = policy_without_trials(min_trials=min_trials, fail_on=fail_on, strict=strict)
+    result = compare_runs(base, head, policy, case=case, variant=variant, project=project)
+    outputs.write_bytes(documents.to_json(result.document))
+    return result
 
 
 def shrink(

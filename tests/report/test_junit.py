@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,14 @@ from aegis.errors import UsageError
 from aegis.report import junit
 from aegis.results.document import build
 from aegis.results.records import OUTCOMES, TrialRecord
+from support.compared_runs import BASE_RUN, COMMIT, SWAP, Scenario, no_comparison
 from support.fuzzing import examples
 from support.run_records import CONFIG, run_record, trial_record
 
 SCHEMA = xmlschema.XMLSchema10(str(Path(__file__).with_name("junit.xsd")))
+
+
+anything = st.text(st.characters(categories=None), min_size=1, max_size=30)
 
 
 def parsed(trials: Sequence[TrialRecord], **config: Any) -> ET.Element:
@@ -109,9 +114,6 @@ def test_long_texts_are_cut() -> None:
     assert len(case.findtext("system-out") or "") == junit.MAX_ANSWER_CHARS
 
 
-anything = st.text(st.characters(categories=None), min_size=1, max_size=30)
-
-
 @settings(max_examples=examples(50))
 @given(st.lists(st.tuples(st.none() | st.sampled_from(OUTCOMES), anything, anything), max_size=5))
 def test_whatever_agents_write_it_is_valid(found: list[tuple[str | None, str, str]]) -> None:
@@ -123,6 +125,70 @@ def test_whatever_agents_write_it_is_valid(found: list[tuple[str | None, str, st
     assert len(root.findall(".//testcase")) == len(trials)
     for kind, attribute in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         assert len(root.findall(f".//{kind}")) == int(root.get(attribute, ""))
+
+
+def compared(scenario: Scenario) -> ET.Element:
+    data = junit.render(scenario.document())
+    SCHEMA.validate(data.decode("utf-8"))
+    root = ET.fromstring(data)
+    for kind in ("tests", "failures", "errors", "skipped"):
+        assert int(root.get(kind, "")) == sum(int(suite.get(kind, "")) for suite in root)
+    for suite in root:
+        assert len(suite.findall("testcase")) == int(suite.get("tests", ""))
+        for tag, kind in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+            assert len(suite.findall(f".//{tag}")) == int(suite.get(kind, ""))
+    return root
+
+
+def properties(suite: ET.Element) -> dict[str | None, str | None]:
+    return {item.get("name"): item.get("value") for item in suite.findall(".//property")}
+
+
+def test_a_comparison_is_a_suite_of_its_own() -> None:
+    own, against = compared(SWAP).findall("testsuite")
+    assert (own.get("tests"), against.get("name")) == ("15", "production-v2 compared with main")
+    cases = [(case.get("classname"), case.get("name"), [child.tag for child in case]) for case in against[1:]]
+    assert cases == [
+        ("production-v2.refund", "regression: refund", ["failure"]),
+        ("production-v2.cancel", "regression: cancel", []),
+    ]
+    failure = against[1][0]
+    told = "refund: passed 20 of 20 before, 1 of 3 now, 2 of 10 when tried again (p < 0.0001)"
+    assert failure.attrib == {"message": told, "type": "regression"}
+    assert failure.text == f"{told}\nanswer: no amount"
+    assert against.get("time") == "30.000"
+    found = properties(own)
+    assert found["verdict"] == "REGRESSED"
+    assert found["result"] == "REGRESSED 11/15 trials (1 case got worse: refund)"
+    assert (found["baseline.run_id"], found["baseline.commit"]) == (BASE_RUN, COMMIT)
+    assert (found["regressions"], found["confirmation.trials"]) == ("1", "20")
+
+
+def test_suspects_that_could_not_be_judged_are_skipped() -> None:
+    lost = Scenario(
+        {"refund": (20, 0), "cancel": (20, 0)}, {"refund": (1, 2), "cancel": (3, 0)}, {"refund": (4, 1)}
+    )
+    (case,) = compared(lost).findall("testsuite")[1].findall("testcase")
+    (skipped,) = case
+    assert "4 of 5 when tried again" in str(skipped.get("message"))
+    waiting = compared(replace(lost, fresh={})).findall("testsuite")[1]
+    assert waiting.find(".//skipped") is not None
+
+
+def test_a_missing_baseline_is_a_property() -> None:
+    missing = replace(SWAP, fresh={}, baseline=no_comparison("nothing is known of main"))
+    (suite,) = compared(missing).findall("testsuite")
+    assert properties(suite)["baseline.problem"] == "nothing is known of main"
+    assert properties(suite)["verdict"] == "INCONCLUSIVE"
+
+
+@settings(max_examples=examples(50), deadline=None)
+@given(anything)
+def test_a_comparison_is_valid_whatever_is_written(text: str) -> None:
+    rates: Any = {text: (20, 0)}
+    compared(
+        Scenario(rates, {text: (0, 3)}, {text: (0, 10)}, reason=text, suite=text, baseline={"asked": text})
+    )
 
 
 def test_schema_is_strict() -> None:

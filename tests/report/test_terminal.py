@@ -196,7 +196,11 @@ def test_result_line(trials: list[TrialRecord], line: str) -> None:
 
 
 def test_result_line_of_a_regression_takes_the_documents_word() -> None:
-    made = document([trial_record()]) | {"verdict": "REGRESSED", "exit_code": 1}
+    line = "REGRESSED 1/1 trials (1 case got worse: refund)"
+    made = document([trial_record()]) | {"verdict": "REGRESSED", "exit_code": 1, "result": line}
+    assert result_line(made).startswith(f"RESULT: {line} suite")
+    # Documents of earlier versions don't have the line.
+    del made["result"]
     assert result_line(made).startswith("RESULT: REGRESSED 1/1 trials (100.0 %) suite")
 
 

@@ -18,6 +18,7 @@ from aegis.results._totals import MAX_DENIED
 from aegis.results.document import MAX_ANSWER_CHARS, build, schema, to_json, validate
 from aegis.results.records import OUTCOMES
 from aegis.results.verdict import EXIT_CODES
+from support.compared_runs import SWAP
 from support.run_records import CONFIG, RUN_ID, run_record, trial_record
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -35,9 +36,10 @@ def test_document_of_a_mixed_run() -> None:
     document = build(run_record(), TRIALS, duration_s=12.5)
     validate(document)
     assert list(document) == [
-        "schema", "run_id", "suite", "verdict", "exit_code", "pass_rate", "fail_under", "counts", "isolation",
-        "baseline", "regressions", "started_at", "duration_s", "fingerprint", "git", "seed",
-        "recorded", "replay_of", "denied", "prices", "judge", "simulator", "stress", "trials",
+        "schema", "run_id", "suite", "verdict", "exit_code", "result", "pass_rate", "fail_under", "counts", "isolation",
+        "baseline", "regressions", "started_at", "duration_s", "fingerprint", "environment", "snapshot", "selected",
+        "git", "seed", "recorded", "replay_of", "denied", "prices", "judge", "simulator", "stress", "cases", "trials",
+        "confirmations",
     ]  # fmt: skip
     assert document["schema"] == "aegis.run/1"
     assert document["run_id"] == RUN_ID
@@ -45,6 +47,16 @@ def test_document_of_a_mixed_run() -> None:
         "planned": 5, "passed": 1, "failed": 1, "timeout": 1, "error": 1, "cancelled": 1
     }  # fmt: skip
     assert document["pass_rate"] == pytest.approx(1 / 3)
+    assert (
+        document["result"]
+        == "BELOW_THRESHOLD 1/5 trials (33.3 %, below 95 % even if the 2 unjudged trials had passed)"
+    )
+    assert [(item["case"], item["file"]) for item in document["cases"]] == [
+        ("refund", None),
+        ("cancel", None),
+    ]
+    assert (document["environment"], document["snapshot"], document["selected"]) == (None, None, False)
+    assert document["confirmations"] == []
     assert (document["verdict"], document["exit_code"], document["fail_under"]) == ("BELOW_THRESHOLD", 1, 95)
     assert document["isolation"] == {"driver": "qemu", "accel": "tcg", "security_boundary": False}
     assert document["git"] == CONFIG["git"]
@@ -87,6 +99,19 @@ def test_run_that_says_nothing_about_itself() -> None:
     assert (document["git"], document["fingerprint"], document["seed"]) == (None, None, None)
     assert document["started_at"] == run_record().created_at
     assert document["isolation"]["security_boundary"] is False
+
+
+def test_a_comparison_decides_and_fresh_trials_are_apart() -> None:
+    document = SWAP.document()
+    validate(document)
+    assert (document["verdict"], document["exit_code"], document["fail_under"]) == ("REGRESSED", 1, None)
+    assert document["result"] == "REGRESSED 11/15 trials (1 case got worse: refund)"
+    assert document["counts"]["planned"] == len(document["trials"]) == 15
+    assert [trial["number"] for trial in document["confirmations"]] == [*range(4, 14), *range(4, 14)]
+    assert [item["case"] for item in document["regressions"]] == ["refund"]
+    statuses = {item["case"]: item["status"] for item in document["baseline"]["comparison"]["cases"]}
+    assert statuses == {"refund": "regressed", "cancel": "cleared", "lookup": "improved", "flaky": "steady"}
+    assert document["cases"][0] == {"case": "refund", "file": "evals/production-v2.yaml", "line": 12}
 
 
 def test_trace_that_is_embedded_gives_answer_turns_and_tool_calls() -> None:

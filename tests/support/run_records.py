@@ -11,7 +11,7 @@ RUN_ID = "20261123-101500-ab12"
 CONFIG: dict[str, Any] = {
     "fail_under": 95,
     "isolation": {"driver": "qemu", "accel": "tcg", "security_boundary": False, "version": "QEMU 7.2"},
-    "git": {"commit": "0" * 40, "branch": "main", "dirty": True},
+    "git": {"commit": "0" * 40, "branch": "main", "dirty": True, "prefix": ""},
     "fingerprint": "f" * 64,
     "seed": 7,
     "started_at": "2026-11-23T10:15:00Z",

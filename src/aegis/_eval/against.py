@@ -136,7 +136,11 @@ class Comparing:
             decided = verdicts.without_baseline(self._kept["problem"], threshold)
             return Compared(decided, self._document(None, None))
         comparison = self._compare(now, confirmed=True)
-        drift = find_drift(snapshots.pool_behaviours(self._baseline), now.snapshot.behaviours)
+        drift = find_drift(
+            snapshots.pool_behaviours(self._baseline),
+            now.snapshot.behaviours,
+            chars=snapshots.common_chars(self._baseline),
+        )
         told = documents.build(comparison, drift, self._baseline)
         decided = verdicts.decide(comparison, threshold, drift)
         return Compared(

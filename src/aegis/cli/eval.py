@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aegis.cli.compare import compare
 from aegis.cli.history import list_runs, show_run
 from aegis.cli.options import (
     env_option,
@@ -42,6 +43,7 @@ def eval_group() -> None:
       aegis eval list
       aegis eval show latest
       aegis eval resume latest
+      aegis eval compare main latest
       aegis eval shrink latest/refund-within-policy/2
     """
 
@@ -281,6 +283,7 @@ def _dry_run(options: dict[str, Any]) -> int:
     return 0
 
 
+eval_group.add_command(compare)
 eval_group.add_command(list_runs)
 eval_group.add_command(show_run)
 eval_group.add_command(shrink)

@@ -20,7 +20,7 @@ DEBUG_VARIABLE = "AEGIS_DEBUG"
 BROKEN_PIPE_EXIT_CODE = 141
 """128 + SIGPIPE: what a shell reports for a program whose reader went away."""
 INTERRUPTED_EXIT_CODE = 130
-_RESULT_COMMANDS = (["eval", "run"], ["eval", "resume"], ["audit", "leaks"])
+_RESULT_COMMANDS = (["eval", "run"], ["eval", "resume"], ["eval", "compare"], ["audit", "leaks"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def build(comparison: Comparison, drift: Drift, snapshots: Sequence[Snapshot]) -
         "removed": _keys(comparison.removed),
         "changed": _keys(comparison.changed),
         "new_failures": _keys(comparison.new_failures),
-        "drift": [_finding(finding) for finding in drift.findings],
+        "drift": [finding(found) for found in drift.findings],
     }
 
 
@@ -57,9 +57,9 @@ def case(result: CaseResult) -> dict[str, Any]:
     return {
         **_key(result.key),
         "status": result.status,
-        "before": _trials(result.baseline),
-        "now": _trials(result.candidate),
-        "confirmation": None if result.confirmation is None else _trials(result.confirmation),
+        "before": tally(result.baseline),
+        "now": tally(result.candidate),
+        "confirmation": None if result.confirmation is None else tally(result.confirmation),
         "screen_p": result.screen_p,
         "p": result.p,
         "adjusted_p": result.adjusted_p,
@@ -104,20 +104,20 @@ def _overall(overall: Overall) -> dict[str, Any]:
     }
 
 
-def _trials(trials: Trials) -> dict[str, int]:
+def tally(trials: Trials) -> dict[str, int]:
     return {"passed": trials.passed, "judged": trials.judged, "lost": trials.lost}
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    where = {"case": None, "variant": None} if finding.key is None else _key(finding.key)
+def finding(found: Finding) -> dict[str, Any]:
+    where = {"case": None, "variant": None} if found.key is None else _key(found.key)
     return {
         **where,
-        "aspect": finding.aspect,
-        "what": finding.what,
-        "before": finding.before,
-        "now": finding.now,
-        "grade": finding.grade,
-        "p": finding.p,
+        "aspect": found.aspect,
+        "what": found.what,
+        "before": found.before,
+        "now": found.now,
+        "grade": found.grade,
+        "p": found.p,
     }
 
 

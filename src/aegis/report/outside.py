@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from aegis.report.money import money
 from aegis.report.text import counted, listed
 
 MAX_DENIED_LINES = 10
@@ -107,13 +108,7 @@ def _amounts(total: Mapping[str, Any]) -> str:
         return "unknown" if total[name] is None else f"{total[name]:,}"
 
     calls = counted(total["model_calls"], "model call")
-    return f"{calls}, {tokens('input_tokens')} + {tokens('output_tokens')} tokens, {_money(total['usd'])}"
-
-
-def _money(usd: float | None) -> str:
-    if usd is None:
-        return "cost unknown"
-    return f"${usd:.2f}" if usd >= 1 or usd == 0 else f"${usd:.6f}".rstrip("0")
+    return f"{calls}, {tokens('input_tokens')} + {tokens('output_tokens')} tokens, {money(total['usd'])}"
 
 
 def _sum(usages: Sequence[Mapping[str, Any]], name: str) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from aegis.report.changedlines import changed_lines
+from aegis.report.comparison import comparison_lines
 from aegis.report.outside import (
     consumed,
     denied_lines,
@@ -31,7 +32,15 @@ from aegis.results.records import OUTCOMES
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-__all__ = ["Progress", "print_runs", "print_table", "render_runs", "render_table", "result_line"]
+__all__ = [
+    "Progress",
+    "print_lines",
+    "print_runs",
+    "print_table",
+    "render_runs",
+    "render_table",
+    "result_line",
+]
 
 MAX_ROWS = 100
 """A longer table shows the cases that did not pass and counts the others."""
@@ -62,6 +71,12 @@ def print_runs(rows: Iterable[show.RunRow], file: TextIO | None = None) -> None:
     _print(render_runs, list(rows), file)
 
 
+def print_lines(lines: Callable[[int], Iterable[tuple[str, str]]], file: TextIO | None = None) -> None:
+    """Print lines that are safe already, each with its style, to `file` (default: standard output); they are made for
+    the width of it."""
+    _print(_render_lines, lines, file)
+
+
 def result_line(document: Mapping[str, Any]) -> str:
     """`RESULT: PASS 24/24 trials (100.0 %) suite production-v2 run 20261123-…`: the last line of a command,
     made from the document that sets the exit code."""
@@ -89,6 +104,7 @@ def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color
     parts += [_text(line, "red") for line in part_lines(document)]
     parts += [_text(line) for line in changed_lines(document)]
     parts += [_text(line, "yellow") for line in (*fault_lines(document), *denied_lines(document))]
+    parts += [_safe_text(line, style) for line, style in comparison_lines(document)]
     return _render(parts, width, color)
 
 
@@ -184,11 +200,10 @@ def _summary(document: Mapping[str, Any]) -> Any:
     told = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     judged = counts["passed"] + counts["failed"] + counts["timeout"]
     rate = verdict.percent(counts["passed"], judged) if judged else "unknown"
-    threshold = verdict.format_percent(document["fail_under"])
+    needed = document["fail_under"]
+    threshold = "" if needed is None else f" (needed: {verdict.format_percent(needed)})"
     took = duration(document["duration_s"])
-    return _text(
-        f"{counts['planned']} trials{told and ': '}{told}; pass rate {rate} (needed: {threshold}); {took}"
-    )
+    return _text(f"{counts['planned']} trials{told and ': '}{told}; pass rate {rate}{threshold}; {took}")
 
 
 def _isolation(isolation: Mapping[str, Any]) -> list[Any]:
@@ -204,6 +219,18 @@ def _text(text: str, style: str = "") -> Any:
 
     # Text, not markup: an agent's `[red]` or `[link=…]` stays what it is.
     return Text(one_line(text), style=style)
+
+
+def _render_lines(lines: Callable[[int], Iterable[tuple[str, str]]], *, width: int, color: bool) -> str:
+    width = max(width, _MIN_COLUMNS)
+    return _render([_safe_text(line, style) for line, style in lines(width)], width, color)
+
+
+def _safe_text(text: str, style: str) -> Any:
+    """Of a line that is safe already, and may be indented."""
+    from rich.text import Text
+
+    return Text(text, style=style)
 
 
 def _table(width: int) -> Any:

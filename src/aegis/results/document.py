@@ -157,7 +157,11 @@ def validate(document: Mapping[str, Any]) -> None:
     # The date-time format needs packages beyond jsonschema itself; the standard library's parser does as
     # well.
     checker.checks("date-time", raises=ValueError)(_is_date_time)
-    validator = jsonschema.Draft202012Validator(schema(), format_checker=checker)
+    raise_problems(jsonschema.Draft202012Validator(schema(), format_checker=checker), document, SCHEMA)
+
+
+def raise_problems(validator: Any, document: Mapping[str, Any], name: str) -> None:
+    """Raise `LedgerError` for what a validator of jsonschema finds in a document of the format `name`."""
     problems = [
         f"{'/'.join(map(str, error.absolute_path)) or 'document'}: {error.message[:200]}"
         for error in validator.iter_errors(document)
@@ -165,7 +169,8 @@ def validate(document: Mapping[str, Any]) -> None:
     if problems:
         more = f"; {len(problems) - 10} more" if len(problems) > 10 else ""
         raise LedgerError(
-            f"the run document does not fit schema {SCHEMA}: {'; '.join(problems[:10])}{more}",
+            f"the {'run' if name == SCHEMA else 'comparison'} document does not fit schema {name}: "
+            f"{'; '.join(problems[:10])}{more}",
             fix="read it with the Aegis that wrote it",
         )
 

@@ -55,13 +55,25 @@ class Trials:
 def series(before: Trials, now: Trials) -> Iterator[Series]:
     """Everything of a case's trials that can be compared and is not always the same."""
     same_calls = alike([*before.calls, *now.calls])
-    if not same_calls:
-        yield from _single("tools", "tool calls", _NAMES, before.calls, now.calls)
-    if not alike([*before.traffic, *now.traffic]):
-        yield from _single("hosts", "hosts", _HOSTS, before.traffic, now.traffic)
-        yield from _single("writes", "writes", _WRITES, before.traffic, now.traffic)
-    yield from _single("answer", "answer", _ANSWER, before.words, now.words)
-    if not same_calls:
+    same_traffic = alike([*before.traffic, *now.traffic])
+    for found in _series(before, now, calls=not same_calls, traffic=not same_traffic):
+        if not found.constant:
+            yield found
+
+
+def everything(before: Trials, now: Trials) -> Iterator[Series]:
+    """The same with what is always the same, for those who look at one case."""
+    return _series(before, now, calls=True, traffic=True)
+
+
+def _series(before: Trials, now: Trials, *, calls: bool, traffic: bool) -> Iterator[Series]:
+    if calls:
+        yield _single("tools", "tool calls", _NAMES, before.calls, now.calls)
+    if traffic:
+        yield _single("hosts", "hosts", _HOSTS, before.traffic, now.traffic)
+        yield _single("writes", "writes", _WRITES, before.traffic, now.traffic)
+    yield _single("answer", "answer", _ANSWER, before.words, now.words)
+    if calls:
         yield from _arguments(before.calls, now.calls)
 
 
@@ -75,13 +87,9 @@ def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
-def _single(
-    aspect: Aspect, what: str, how: _How, before: Sequence[Any], now: Sequence[Any]
-) -> Iterator[Series]:
+def _single(aspect: Aspect, what: str, how: _How, before: Sequence[Any], now: Sequence[Any]) -> Series:
     value, distances_of, show = how
-    found = Series(aspect, what, tuple(map(value, before)), tuple(map(value, now)), distances_of, show)
-    if not found.constant:
-        yield found
+    return Series(aspect, what, tuple(map(value, before)), tuple(map(value, now)), distances_of, show)
 
 
 def _arguments(before: Sequence[Calls], now: Sequence[Calls]) -> Iterator[Series]:
@@ -96,9 +104,6 @@ def _arguments(before: Sequence[Calls], now: Sequence[Calls]) -> Iterator[Series
             continue
         for path in dict.fromkeys([path for trials in called for trial in trials for path in trial]):
             old, new = ([trial.get(path, _NOTHING) for trial in trials] for trials in called)
-            first = old[0]
-            if all([item == first for item in old]) and all([item == first for item in new]):
-                continue
             what = f"{tool} {path}"
             yield Series("arguments", what, tuple(map(tuple, old)), tuple(map(tuple, new)), _by_edits, _LIST)
 
