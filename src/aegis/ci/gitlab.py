@@ -11,7 +11,10 @@ from aegis.ci.comment import Comment, NoPlaceError
 from aegis.ci.service import Answer, Service, ServiceError
 
 TOKEN_VARIABLE = "GITLAB_TOKEN"
-_READ_ONLY = "the token may not write notes: it needs the scope `api` and the role Reporter; the job's log has the report"
+_READ_ONLY = (
+    "the token may not write notes: it needs the scope `api` and the role Reporter; "
+    "the job's log has the report"
+)
 
 
 class MergeRequest:

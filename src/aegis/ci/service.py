@@ -10,8 +10,9 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from time import sleep
 from typing import Any
 
 from aegis._version import __version__
@@ -55,19 +56,11 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 class Service:
     """A service at `url`. `headers` go to that origin and to no other; `secret` is taken out of every message."""
 
-    def __init__(
-        self,
-        url: str,
-        headers: Mapping[str, str],
-        *,
-        secret: str = "",
-        sleep: Callable[[float], None] | None = None,
-    ) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str], *, secret: str = "") -> None:
         self._url = url.rstrip("/")
         self._origin = _origin(self._url)
         self._headers = dict(headers)
         self._secret = secret
-        self._sleep = sleep
         self._opener = urllib.request.build_opener(_NoRedirect)
         if self._origin[0] not in ("http", "https") or not self._origin[1]:
             raise ServiceError(f"{self._clean(url)} is no http or https address")
@@ -109,7 +102,7 @@ class Service:
             raise ServiceError(f"{answer.status}: {self._said(answer)}", answer.status)
 
     def pause(self, seconds: float) -> None:
-        (self._sleep or time.sleep)(seconds)
+        sleep(seconds)
 
     def _attempt(
         self, method: str, path: str, body: Mapping[str, Any] | None, attempt: int
