@@ -238,9 +238,12 @@ def test_a_place_that_cannot_be_written(project: Folder, document: dict[str, Any
 def test_a_summary_leaves_room_for_what_is_there(project: Folder, document: dict[str, Any]) -> None:
     from aegis.ci.outputs import SUMMARY_MAX_BYTES
 
-    (project.path / "s.md").write_text("x" * (SUMMARY_MAX_BYTES - 700))
-    assert project("ci", "report", "out.json", "--summary", "s.md").code == 0
-    assert (project.path / "s.md").stat().st_size <= SUMMARY_MAX_BYTES
+    for left in (20_000, 700):
+        (project.path / "s.md").write_text("x" * (SUMMARY_MAX_BYTES - left))
+        ran = project("ci", "report", "out.json", "--summary", "s.md")
+        assert ran.code == 0
+        assert ("s.md is full" in ran.stderr) == (left == 700)
+        assert (project.path / "s.md").stat().st_size <= SUMMARY_MAX_BYTES
 
 
 # --- aegis ci init

@@ -8,7 +8,9 @@ from pathlib import Path
 
 SUMMARY_MAX_BYTES = 1_024_000
 """GitHub refuses a longer summary of a step altogether."""
-COMMENT_MAX_BYTES = 65_000
+SUMMARY_MIN_BYTES = 16_000
+"""What a report needs at least."""
+COMMENT_MAX_BYTES = 64_000
 """GitHub's limit is 65,536 characters."""
 
 

@@ -103,7 +103,10 @@ def _write_all(
         click.echo(texts.summary(outputs.SUMMARY_MAX_BYTES), nl=False)
     elif summary is not None:
         room = outputs.SUMMARY_MAX_BYTES - outputs.size(Path(summary))
-        _writing(summary, lambda path: outputs.append(path, texts.summary(max(room, 0))))
+        if room >= outputs.SUMMARY_MIN_BYTES:
+            _writing(summary, lambda path: outputs.append(path, texts.summary(room)))
+        else:
+            click.echo(f"warning: {summary} is full: GitHub takes no longer summary of a step", err=True)
     if comment is not None:
         text = texts.comment()
         if text is None:

@@ -13,7 +13,9 @@ def marker(suite: str) -> str:
 
 
 def summary(document: Mapping[str, Any], *, max_bytes: int) -> str:
-    text = f"## Aegis: {document['suite']}\n\n**{document['result']}**\n"
+    failed = {trial["case"]: trial["outcome"] for trial in document["trials"] if trial["outcome"] != "passed"}
+    text = f"## Aegis: {document['suite']}\n\n**{document['result']}**\n\n"
+    text += "".join(f"- {case}: {outcome}\n" for case, outcome in failed.items())
     return text.encode()[:max_bytes].decode("utf-8", "ignore")
 
 
