@@ -331,6 +331,22 @@ def test_the_gitlab_pipeline(repository: Folder) -> None:
     assert "aegis eval run --suite echo --fail-under 95 --baseline origin/main" in text
 
 
+def test_every_script_of_the_gitlab_pipeline_is_a_script(repository: Folder) -> None:
+    repository("ci", "init", "gitlab")
+    jobs = load(repository.path / ".gitlab-ci.yml")
+    for job, part in (
+        (".aegis", "before_script"),
+        ("aegis", "script"),
+        ("aegis", "after_script"),
+        ("aegis-results", "script"),
+    ):
+        assert all(isinstance(line, str) for line in jobs[job][part])
+        done = subprocess.run(
+            ["bash", "-n"], input="\n".join(jobs[job][part]), text=True, capture_output=True
+        )
+        assert (done.returncode, done.stderr) == (0, ""), part
+
+
 def test_beside_a_gitlab_pipeline(repository: Folder) -> None:
     (repository.path / ".gitlab-ci.yml").write_text("build: {script: [make]}\n")
     ran = repository("ci", "init", "gitlab")

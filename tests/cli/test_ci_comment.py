@@ -221,6 +221,33 @@ def test_a_wrong_token_is_a_warning(comment: Comment, monkeypatch: pytest.Monkey
     assert "401: Bad credentials" in ran.stderr
 
 
+@pytest.mark.parametrize("value", [f"{TOKEN}\n{TOKEN}", f"{TOKEN}é", f"{TOKEN} x"])
+def test_what_is_no_token_is_not_quoted(
+    comment: Comment, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", value)
+    ran = comment()
+    assert (ran.code, ran.stderr) == (
+        0,
+        "warning: the comment could not be written: what GITHUB_TOKEN holds is no token\n",
+    )
+
+
+@pytest.mark.parametrize("url", ["http://[", "file:///etc/passwd", "example.com"])
+def test_what_is_no_address(comment: Comment, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("GITHUB_API_URL", url)
+    ran = comment()
+    assert ran.code == 0
+    assert f"{url} is no http or https address" in ran.stderr
+
+
+def test_a_service_that_answers_nonsense(comment: Comment, forge: Forge) -> None:
+    forge.comments.append({"body": 3, "user": "me"})
+    ran = comment()
+    assert ran.code == 0
+    assert "the service did not answer with comments" in ran.stderr
+
+
 def test_what_the_service_says_is_told_without_the_token(comment: Comment, forge: Forge) -> None:
     forge.mishaps = [Mishap("POST", 422, message=f"no, {TOKEN} \x1b[31m")]
     ran = comment()

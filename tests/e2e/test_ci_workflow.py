@@ -239,6 +239,56 @@ def test_a_pull_request_that_is_compared_with_main(repository: Repository, start
     assert len(repository.forge.bodies()) == 1
 
 
+def gitlab(runner: Runner, **variables: str) -> list[tuple[int, str]]:
+    """Exit code and output of the job's script, and of what comes after it, for a runner that has Aegis."""
+    made = run_aegis("ci", "init", "gitlab", "--suite", "desk", "--dry-run", cwd=runner.workspace)
+    job = YAML(typ="safe").load(made.stdout)["aegis"]
+    forge = {"CI_API_V4_URL": f"{runner.api}/api/v4", "CI_PROJECT_ID": "12", "GITLAB_TOKEN": TOKEN}
+    env = {"GITLAB_CI": "true", "CI_PROJECT_DIR": str(runner.workspace), **forge, **variables}
+    (runner.workspace / ".aegis-ci").mkdir()
+    done = []
+    for part in ("script", "after_script"):
+        script = "\n".join(["set -eo pipefail", *job[part]])
+        ran = runner.bash(script, runner.workspace, env)
+        done.append((ran.returncode, ran.stdout))
+    return done
+
+
+MERGE_REQUEST = {
+    "CI_PIPELINE_SOURCE": "merge_request_event",
+    "CI_MERGE_REQUEST_IID": "7",
+    "CI_MERGE_REQUEST_PROJECT_ID": "12",
+}
+
+
+def test_gitlab_on_the_default_branch(repository: Repository) -> None:
+    runner = repository.push(agent=WRONG)
+    (code, log), (after, after_log) = gitlab(runner, CI_PIPELINE_SOURCE="push", CI_COMMIT_BRANCH="main")
+    assert (code, after) == (1, 0), log + after_log
+    assert "not a merge request" in after_log
+    report = runner.workspace / ".aegis-ci"
+    (issue,) = json.loads((report / "codequality.json").read_text())
+    assert issue["location"] == {"path": "evals/desk.yaml", "lines": {"begin": REFUND_LINE}}
+    assert "BELOW_THRESHOLD" in (report / "comment.md").read_text()
+    assert (report / "run.xml").exists()
+
+
+@comparing
+def test_a_merge_request_on_gitlab(repository: Repository) -> None:
+    main = repository.push()
+    (code, log), _ = gitlab(main, CI_PIPELINE_SOURCE="push", CI_COMMIT_BRANCH="main")
+    assert code == 0, log
+    pushed = run_aegis("baseline", "push", cwd=main.workspace)
+    assert pushed.code == 0, pushed
+    repository.forge.user = {"id": 41}
+    broken = repository.pull_request("idea", agent=WRONG)
+    (code, log), (after, after_log) = gitlab(broken, **MERGE_REQUEST)
+    assert (code, after) == (1, 0), log + after_log
+    assert "RESULT: REGRESSED" in log
+    (body,) = repository.forge.bodies()
+    assert "refund" in body
+
+
 @comparing
 def test_a_pull_request_before_main_has_results_is_not_green(repository: Repository) -> None:
     job = workflow(repository.pull_request("idea", agent=f"{AGENT}# the same\n"))

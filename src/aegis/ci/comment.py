@@ -80,5 +80,8 @@ def post(place: Place, body: str) -> Posted:
 
 
 def _find(place: Place, marker: str) -> int | None:
-    mine = (comment for comment in place.comments() if comment.mine)
-    return next((comment.id for comment in mine if marker_of(comment.body) == marker), None)
+    try:
+        mine = (comment for comment in place.comments() if comment.mine)
+        return next((comment.id for comment in mine if marker_of(comment.body) == marker), None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ServiceError(f"the service did not answer with comments ({type(error).__name__})") from None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis.ci.comment import Comment, NoPlaceError
-from aegis.ci.service import Answer, Service, ServiceError
+from aegis.ci.service import Answer, Service, ServiceError, token_from
 
 API = "https://api.github.com"
 TOKEN_VARIABLE = "GITHUB_TOKEN"
@@ -84,9 +84,7 @@ def pull_request(env: Mapping[str, str], token_variable: str, number: int | None
         raise NoPlaceError(
             "the pull request comes from a fork, whose jobs may not write comments; the summary has the report"
         )
-    token = env.get(token_variable, "").strip()
-    if not token:
-        raise ServiceError(f"there is no token in {token_variable}")
+    token = token_from(env, token_variable)
     headers = {
         "Authorization": f"Bearer {token}",
         "Accept": "application/vnd.github+json",

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aegis.ci.comment import Comment, NoPlaceError
-from aegis.ci.service import Answer, Service, ServiceError
+from aegis.ci.service import Answer, Service, ServiceError, token_from
 
 TOKEN_VARIABLE = "GITLAB_TOKEN"
 _READ_ONLY = (
@@ -76,9 +76,7 @@ def merge_request(env: Mapping[str, str], token_variable: str, number: int | Non
     api = env.get("CI_API_V4_URL", "")
     if not api:
         raise ServiceError("CI_API_V4_URL is not set")
-    token = env.get(token_variable, "").strip()
-    if not token:
-        raise ServiceError(f"there is no token in {token_variable}")
+    token = token_from(env, token_variable)
     page = env.get("CI_MERGE_REQUEST_PROJECT_URL", "")
     chosen = int(iid) if number is None else number
     service = Service(api, {"PRIVATE-TOKEN": token}, secret=token)

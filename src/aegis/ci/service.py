@@ -177,6 +177,16 @@ class Service:
         return shown.replace(self._secret, "***") if self._secret else shown
 
 
+def token_from(env: Mapping[str, str], variable: str) -> str:
+    """The value of the variable. Raises `ServiceError`, which does not quote it."""
+    token = env.get(variable, "").strip()
+    if not token:
+        raise ServiceError(f"there is no token in {variable}")
+    if not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise ServiceError(f"what {variable} holds is no token")
+    return token
+
+
 def _limited(answer: Answer) -> bool:
     """Whether the service asks for patience. GitHub does so with 403 too, which else is a refusal."""
     if answer.status == 429:
@@ -206,5 +216,8 @@ def _asked_wait(headers: Mapping[str, str], usual_s: float) -> float:
 
 
 def _origin(url: str) -> tuple[str, str]:
-    parts = urllib.parse.urlsplit(url)
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return "", ""
     return parts.scheme.lower(), parts.netloc.lower()

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aegis.errors import UsageError
+
+if TYPE_CHECKING:
+    from aegis.ci.pipeline import Pipeline
 
 GITHUB_FILE = ".github/workflows/aegis.yml"
 GITLAB_FILE = ".gitlab-ci.yml"
@@ -79,17 +84,16 @@ def init(
     path = root / name
     _write(path, text, force=force)
     click.echo(f"wrote {os.path.relpath(path)}")
-    for line in _next(name, pipeline.branch):
+    for line in _next(name, pipeline):
         click.echo(line)
 
 
-def _next(name: str, branch: str) -> list[str]:
+def _next(name: str, pipeline: Pipeline) -> Iterator[str]:
+    yield f"it installs {pipeline.package}; --package names another source"
     if name == GITLAB_INCLUDED:
-        return ["", f"Add to {GITLAB_FILE}:", "  include:", f"    - local: {GITLAB_INCLUDED}"]
-    return [
-        "",
-        f"Commit it to {branch} first: that run's results are what pull requests are compared with.",
-    ]
+        yield from ("", f"Add to {GITLAB_FILE}:", "  include:", f"    - local: {GITLAB_INCLUDED}")
+    yield ""
+    yield f"Commit it to {pipeline.branch} first: that run's results are what pull requests are compared with."
 
 
 def _suite(named: str | None) -> str:
