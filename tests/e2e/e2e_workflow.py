@@ -128,28 +128,13 @@ class Runner:
         files = {name: self.folder / f"files-{name}" for name in ("OUTPUT", "ENV", "PATH", "STEP_SUMMARY")}
         for path in files.values():
             path.write_text("")
-        script = self.folder / "script.sh"
-        script.write_text(filled(spec["run"], contexts, functions))
         own = {name: filled(str(text), contexts, functions) for name, text in spec.get("env", {}).items()}
         where = filled(
             spec.get("working-directory", defaults.get("working-directory", ".")), contexts, functions
         )
-        ran = subprocess.run(
-            ["bash", "--noprofile", "--norc", "-eo", "pipefail", script],
-            cwd=self.workspace / where,
-            env={
-                **self._environment(),
-                **{f"GITHUB_{name}": str(path) for name, path in files.items()},
-                **env,
-                **own,
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            encoding="utf-8",
-            errors="replace",
-            timeout=DEADLINE_S,
-        )
+        given = {f"GITHUB_{name}": str(path) for name, path in files.items()}
+        script = filled(spec["run"], contexts, functions)
+        ran = self.bash(script, self.workspace / where, {**self._environment(), **given, **env, **own})
         step.code, step.log = ran.returncode, ran.stdout
         step.outcome = "success" if ran.returncode == 0 else "failure"
         step.outputs = read_assignments(files["OUTPUT"].read_text(encoding="utf-8"))
@@ -157,6 +142,22 @@ class Runner:
         env.update(read_assignments(files["ENV"].read_text(encoding="utf-8")))
         for line in files["PATH"].read_text(encoding="utf-8").splitlines():
             env["PATH"] = f"{line}{os.pathsep}{env.get('PATH', self._environment()['PATH'])}"
+
+    def bash(self, script: str, cwd: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run a script as the services do; both streams are its `stdout`. `env` goes on top of this machine's own."""
+        path = self.folder / "script.sh"
+        path.write_text(script)
+        return subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", path],
+            cwd=cwd,
+            env={**_machine(), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=DEADLINE_S,
+        )
 
     def _use(self, spec: Mapping[str, Any], contexts: Mapping[str, Any], failed: bool) -> str:
         action = spec["uses"].partition("@")[0]
@@ -234,12 +235,8 @@ class Runner:
     def _environment(self) -> dict[str, str]:
         event = self.folder / "event.json"
         event.write_text(json.dumps(self.event))
-        base = {
-            name: value for name, value in environment().items() if not name.startswith(("GITHUB_", "CI_"))
-        }
         return {
-            **base,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}",
+            **_machine(),
             "CI": "true",
             "GITHUB_ACTIONS": "true",
             "GITHUB_API_URL": self.api,
@@ -250,8 +247,15 @@ class Runner:
             "GITHUB_REPOSITORY": "acme/agent",
             "GITHUB_WORKSPACE": str(self.workspace),
             "RUNNER_TEMP": str(self.folder / "temp"),
-            "no_proxy": "127.0.0.1",
         }
+
+
+def _machine() -> dict[str, str]:
+    """This machine's environment, without what another build server has put there, and with Aegis on the path."""
+    services = ("GITHUB_", "GITLAB_", "CI_")
+    base = {name: value for name, value in environment().items() if not name.startswith(services)}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{base['PATH']}"
+    return {**base, "PATH": path, "no_proxy": "127.0.0.1"}
 
 
 def read_assignments(text: str) -> dict[str, str]:
