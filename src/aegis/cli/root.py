@@ -25,6 +25,7 @@ _COMMANDS = {
     "trace": ("aegis.cli.trace:trace", "What an agent did in a trial: model calls, tools, requests."),
     "trial": ("aegis.cli.trial:trial", "What a trial changed in its machine; open that machine again."),
     "audit": ("aegis.cli.audit:audit", "Whether results depend on what ran before."),
+    "ci": ("aegis.cli.ci:ci", "Pipelines, reports and comments for continuous integration."),
     "image": ("aegis.cli.image:image", "Build, list and remove images."),
     "template": ("aegis.cli.template:template", "List, show and remove saved templates."),
     "setup": ("aegis.cli.setup:setup", "Prepare this host: the built-in image and what boots it."),
