@@ -2,7 +2,7 @@
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi; }
 packages=(ca-certificates mmdebstrap qemu-system-x86 skopeo squashfs-tools uidmap util-linux)
 debian=$(. /etc/os-release && echo "$ID")
-[ "$debian" = debian ] || packages+=(debian-archive-keyring)
+[ "$debian" = debian ] || packages+=(debian-archive-keyring python-apt-common)
 missing=()
 for package in "${packages[@]}"; do
   dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing+=("$package")
@@ -14,7 +14,8 @@ fi
 if [ "$debian" != debian ]; then
   # The machines run Debian, whatever this runner runs.
   keyring=/usr/share/keyrings/debian-archive-keyring.gpg
-  mirror=${AEGIS_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+  known=/usr/share/python-apt/templates/Debian.info # where Debian's packages are
+  mirror=${AEGIS_DEBIAN_MIRROR:-$(sed -n '\|^BaseURI: .*/debian/\?$|{s/^BaseURI: //p;q}' "$known")}
   echo "deb [signed-by=$keyring] $mirror bookworm main" > "$RUNNER_TEMP/aegis-sources.list"
   echo "AEGIS_APT_SOURCES=$RUNNER_TEMP/aegis-sources.list" >> "$GITHUB_ENV"
 fi
