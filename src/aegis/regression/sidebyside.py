@@ -47,7 +47,7 @@ def build(
         "before": _tally(tallies[0]),
         "now": _tally(tallies[1]),
         "observed": {"before": len(before), "now": len(now)},
-        "aspects": [_aspect(series, before, now) for series in aspects.everything(*viewed)],
+        "aspects": [_aspect(series, before, now) for series in aspects.series(*viewed, every=True)],
         "amounts": list(_amounts(before, now)),
         "rules": list(_rules(before, now)),
         "drift": [documents.finding(item) for item in drift],

@@ -14,24 +14,24 @@ def find(key: CaseKey, before: Trials, now: Trials) -> Iterator[Finding]:
     """All such findings of one case. Without trials before there is nothing to be new against."""
     if not before.trials:
         return
-    known = {*before.traffic}
-    if not all([view in known for view in now.traffic]):
+    if not {*before.traffic}.issuperset(now.traffic):
         hosts = ([view.hosts for view in side.traffic] for side in (before, now))
         yield from _new(key, "hosts", "new host", *hosts)
         writes = ([view.writes for view in side.traffic] for side in (before, now))
         yield from _new(key, "writes", "new write", *writes)
-    known_calls = {*before.calls}
-    if not all([view in known_calls for view in now.calls]):
-        tools = ([view.writing for view in side.calls] for side in (before, now))
+    if not {*before.calls}.issuperset(now.calls):
+        tools = ([view.may_write for view in side.calls] for side in (before, now))
         yield from _new(key, "tools", "new tool that may write", *tools)
-    if not all([all(trial.rules.values()) for trial in now.trials]):
+    if not all(all(trial.rules.values()) for trial in now.trials):
         yield from _broken_rules(key, before.trials, now.trials)
 
 
 def _new(
     key: CaseKey, aspect: Aspect, what: str, before: Sequence[Collection[str]], now: Sequence[Collection[str]]
 ) -> Iterator[Finding]:
-    known = {item for items in before for item in items}
+    known: set[str] = set().union(*before)
+    if all(map(known.issuperset, now)):
+        return
     for item in dict.fromkeys(item for items in now for item in sorted(items) if item not in known):
         count = sum(item in items for items in now)
         yield Finding(key, aspect, f"{what} {item}", "", f"{count} of {len(now)} trials", "always")

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
+from aegis.regression.drift import normal
 from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.drift.findings import Aspect
-from aegis.regression.drift.views import Calls, Traffic, Views, alike
+from aegis.regression.drift.views import Calls, Leaves, Traffic, Views
 from aegis.regression.stats import distances
 
 _SHOWN_CHARS = 160
@@ -28,10 +30,6 @@ class Series:
     distances: Distances
     show: Callable[[Any], str]
 
-    @property
-    def constant(self) -> bool:
-        return len({*self.before, *self.now}) <= 1
-
 
 @dataclass(frozen=True, slots=True)
 class Trials:
@@ -40,41 +38,24 @@ class Trials:
     trials: Sequence[Behaviour]
     calls: Sequence[Calls]
     traffic: Sequence[Traffic]
-    words: Sequence[tuple[str, ...]]
+    answers: Sequence[tuple[int, ...]]
 
     @classmethod
     def of(cls, trials: Sequence[Behaviour], views: Views) -> Trials:
-        return cls(
-            trials,
-            [views.calls(trial) for trial in trials],
-            [views.traffic(trial) for trial in trials],
-            [views.words(trial) for trial in trials],
-        )
+        return cls(trials, views.calls(trials), views.traffic(trials), views.answers(trials))
 
 
-def series(before: Trials, now: Trials) -> Iterator[Series]:
-    """Everything of a case's trials that can be compared and is not always the same."""
-    same_calls = alike([*before.calls, *now.calls])
-    same_traffic = alike([*before.traffic, *now.traffic])
-    for found in _series(before, now, calls=not same_calls, traffic=not same_traffic):
-        if not found.constant:
-            yield found
-
-
-def everything(before: Trials, now: Trials) -> Iterator[Series]:
-    """The same with what is always the same, for those who look at one case."""
-    return _series(before, now, calls=True, traffic=True)
-
-
-def _series(before: Trials, now: Trials, *, calls: bool, traffic: bool) -> Iterator[Series]:
+def series(before: Trials, now: Trials, *, every: bool = False) -> Iterator[Series]:
+    """Everything of a case's trials that can be compared and is not always the same; with `every` also what is."""
+    calls = every or len({*before.calls, *now.calls}) > 1
     if calls:
-        yield _single("tools", "tool calls", _NAMES, before.calls, now.calls)
-    if traffic:
-        yield _single("hosts", "hosts", _HOSTS, before.traffic, now.traffic)
-        yield _single("writes", "writes", _WRITES, before.traffic, now.traffic)
-    yield _single("answer", "answer", _ANSWER, before.words, now.words)
+        yield from _single("tools", "tool calls", _NAMES, before.calls, now.calls, every)
+    if every or len({*before.traffic, *now.traffic}) > 1:
+        yield from _single("hosts", "hosts", _HOSTS, before.traffic, now.traffic, every)
+        yield from _single("writes", "writes", _WRITES, before.traffic, now.traffic, every)
+    yield from _single("answer", "answer", _ANSWER, before.answers, now.answers, every)
     if calls:
-        yield from _arguments(before.calls, now.calls)
+        yield from _arguments(before.calls, now.calls, every)
 
 
 def side(values: Sequence[Hashable], show: Callable[[Any], str]) -> str:
@@ -87,25 +68,42 @@ def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
-def _single(aspect: Aspect, what: str, how: _How, before: Sequence[Any], now: Sequence[Any]) -> Series:
+def _single(
+    aspect: Aspect, what: str, how: _How, before: Sequence[Any], now: Sequence[Any], every: bool
+) -> Iterator[Series]:
     value, distances_of, show = how
-    return Series(aspect, what, tuple(map(value, before)), tuple(map(value, now)), distances_of, show)
+    if value is not None:
+        before, now = [value(view) for view in before], [value(view) for view in now]
+    if every or len({*before, *now}) > 1:
+        yield Series(aspect, what, tuple(before), tuple(now), distances_of, show)
 
 
-def _arguments(before: Sequence[Calls], now: Sequence[Calls]) -> Iterator[Series]:
+def _arguments(before: Sequence[Calls], now: Sequence[Calls], every: bool) -> Iterator[Series]:
     """The values at each path of each tool's arguments, in the order of the calls; only trials that call the tool are
     compared, since whether it is called is another question."""
-    values = {view: view.values() for view in (*before, *now)}
-    sides = [[values[view] for view in views] for views in (before, now)]
-    tools = dict.fromkeys(name for trials in sides for trial in trials for name in trial)
-    for tool in tools:
-        called = [[trial[tool] for trial in trials if tool in trial] for trials in sides]
-        if not all(called):
-            continue
-        for path in dict.fromkeys([path for trials in called for trial in trials for path in trial]):
-            old, new = ([trial.get(path, _NOTHING) for trial in trials] for trials in called)
-            what = f"{tool} {path}"
-            yield Series("arguments", what, tuple(map(tuple, old)), tuple(map(tuple, new)), _by_edits, _LIST)
+    sides = [[view.arguments for view in views] for views in (before, now)]
+    for tool in dict.fromkeys([name for trials in sides for trial in trials for name in trial]):
+        old, new = ([trial[tool] for trial in trials if tool in trial] for trials in sides)
+        if old and new and (every or len({*old, *new}) > 1):
+            yield from _paths(tool, old, new, every)
+
+
+def _paths(
+    tool: str, before: Sequence[tuple[Leaves, ...]], now: Sequence[tuple[Leaves, ...]], every: bool
+) -> Iterator[Series]:
+    sides = [[_by_path(calls) for calls in trials] for trials in (before, now)]
+    for path in dict.fromkeys([path for trials in sides for trial in trials for path in trial]):
+        old, new = (tuple([trial.get(path, ()) for trial in trials]) for trials in sides)
+        if every or len({*old, *new}) > 1:
+            yield Series("arguments", f"{tool} {path}", old, new, _by_edits, _LIST)
+
+
+def _by_path(calls: tuple[Leaves, ...]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for leaves in calls:
+        for path, value in leaves.items:
+            found[path] = (*found[path], value) if path in found else (value,)
+    return found
 
 
 def _show_sequence(between: str) -> Callable[[Sequence[str]], str]:
@@ -116,34 +114,29 @@ def _show_set(items: frozenset[str]) -> str:
     return shorten(", ".join(sorted(items))) or "none"
 
 
-def _show_answer(words: tuple[str, ...]) -> str:
-    return repr(shorten(" ".join(words))) if words else "none"
+def _show_answer(words: tuple[int, ...]) -> str:
+    return repr(shorten(" ".join(map(normal.word, words)))) if words else "none"
 
 
 def _by_edits(kinds: Sequence[Any]) -> list[list[float]]:
-    return _between(kinds, distances.edit)
-
-
-def _by_members(kinds: Sequence[Any]) -> list[list[float]]:
-    return _between(kinds, distances.jaccard)
-
-
-def _by_words(kinds: Sequence[Any]) -> list[list[float]]:
-    return _between(list(map(distances.shingles, kinds)), distances.jaccard)
-
-
-def _between(kinds: Sequence[Any], distance: Callable[[Any, Any], float]) -> list[list[float]]:
     between = [[0.0] * len(kinds) for _ in kinds]
     for row, first in enumerate(kinds):
         for column in range(row):
-            between[row][column] = between[column][row] = distance(first, kinds[column])
+            between[row][column] = between[column][row] = distances.edit(first, kinds[column])
     return between
 
 
-_How = tuple[Callable[[Any], Hashable], Distances, Callable[[Any], str]]
-_NOTHING: list[str] = []
+def _by_members(kinds: Sequence[frozenset[Any]]) -> list[list[float]]:
+    return distances.jaccards(kinds)
+
+
+def _by_words(kinds: Sequence[tuple[int, ...]]) -> list[list[float]]:
+    return distances.jaccards([distances.numbered_shingles(kind) for kind in kinds])
+
+
+_How = tuple[Callable[[Any], Hashable] | None, Distances, Callable[[Any], str]]
 _LIST = _show_sequence(", ")
-_NAMES: _How = (lambda view: view.names, _by_edits, _show_sequence(" → "))
-_HOSTS: _How = (lambda view: view.hosts, _by_members, _show_set)
-_WRITES: _How = (lambda view: view.writes, _by_edits, _LIST)
-_ANSWER: _How = (lambda words: words, _by_words, _show_answer)
+_NAMES: _How = (attrgetter("names"), _by_edits, _show_sequence(" → "))
+_HOSTS: _How = (attrgetter("hosts"), _by_members, _show_set)
+_WRITES: _How = (attrgetter("writes"), _by_edits, _LIST)
+_ANSWER: _How = (None, _by_words, _show_answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,21 +37,48 @@ def without_volatile(value: str) -> str:
 
 def words(value: str) -> tuple[str, ...]:
     """The words of a text in lower case: white space, punctuation and marks of emphasis aside."""
-    # Nothing that is looked for holds white space, so each piece of text can be looked at by itself, and most are
-    # known.
-    known = _words_of
-    if len(known) > _MOST_KNOWN:
-        known.clear()
-    found: list[str] = []
-    for piece in value[:MAX_CHARS].split():
-        found += known[piece]
-    return tuple(found)
+    return tuple(map(word, numbered(value)))
 
 
-class _Words(dict[str, tuple[str, ...]]):
-    def __missing__(self, piece: str) -> tuple[str, ...]:
-        found = self[piece] = tuple(map(sys.intern, _WORD.findall(without_volatile(piece).casefold())))
+def word(number: int) -> str:
+    return _vocabulary.words[number]
+
+
+def numbered(value: str) -> tuple[int, ...]:
+    """The words of a text, each as its number: the same for the same word as long as the process lives."""
+    # Nothing that is looked for holds white space, so each piece of the text can be looked at by itself; most are
+    # known, and most are one word.
+    numbers = list(map(_vocabulary.__getitem__, value[:MAX_CHARS].split()))
+    if None not in numbers:
+        return tuple(numbers)
+    return tuple(
+        [_vocabulary.number(found) for piece in value[:MAX_CHARS].split() for found in _words(piece)]
+    )
+
+
+def _words(piece: str) -> list[str]:
+    return _WORD.findall(without_volatile(piece).casefold())
+
+
+class _Vocabulary(dict[str, Any]):
+    """Piece of a text → number of its word; None where it has another number of words than one."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number(self, word: str) -> int:
+        found = self._numbers.setdefault(word, len(self.words))
+        if found == len(self.words):
+            self.words.append(word)
         return found
+
+    def __missing__(self, piece: str) -> int | None:
+        found = _words(piece)
+        number = self.number(found[0]) if len(found) == 1 else None
+        if len(self) < _MOST_KNOWN:
+            self[piece] = number
+        return number
 
 
 class _Parts(dict[str, str]):
@@ -63,7 +89,7 @@ class _Parts(dict[str, str]):
 
 
 _MOST_KNOWN = 200_000
-_words_of, _parts_of = _Words(), _Parts()
+_vocabulary, _parts_of = _Vocabulary(), _Parts()
 
 
 def path(value: str) -> str:
@@ -79,9 +105,14 @@ def leaves(value: Any, at: str = "$") -> Iterator[tuple[str, Any]]:
     `$.items[*]`; an empty object or array is a leaf."""
     if isinstance(value, dict) and value:
         for name, item in value.items():
-            yield from leaves(item, f"{at}.{name}" if str(name).isidentifier() else f"{at}[{name!r}]")
+            yield from leaves(item, member(at, name))
     elif isinstance(value, list | tuple) and value:
         for item in value:
             yield from leaves(item, f"{at}[*]")
     else:
         yield at, value
+
+
+def member(at: str, name: str) -> str:
+    """The path of a member of the object at this path."""
+    return f"{at}.{name}" if str(name).isidentifier() else f"{at}[{name!r}]"

@@ -9,39 +9,62 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any
 
 from aegis.regression.drift import normal, shorten
 from aegis.regression.drift.behaviour import Behaviour, Request, ToolUse
 
-_View = TypeVar("_View")
-Leaves = tuple[tuple[str, str], ...]
-"""(JSON path, value as JSON) of everything in a tool's arguments, in order."""
+
+class Leaves:
+    """Of a tool's arguments: (JSON path, value as JSON) of everything in them, in order."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items: tuple[tuple[str, str], ...]) -> None:
+        self.items = items
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+class Use:
+    """A tool call."""
+
+    __slots__ = ("leaves", "may_write", "name")
+
+    def __init__(self, name: str, leaves: Leaves, *, may_write: bool) -> None:
+        self.name = name
+        self.leaves = leaves
+        self.may_write = may_write
+
+
 class Calls:
-    names: tuple[str, ...]
-    leaves: tuple[Leaves, ...]
-    """Of each call."""
-    writing: frozenset[str]
-    """Tools that write, or of which nobody knows whether they do."""
+    """All of a trial."""
 
-    def values(self) -> dict[str, dict[str, list[str]]]:
-        """Tool → path → values, in the order of the calls."""
-        found: dict[str, dict[str, list[str]]] = {}
-        for name, leaves in zip(self.names, self.leaves, strict=True):
-            paths = found.setdefault(name, {})
-            for path, value in leaves:
-                paths.setdefault(path, []).append(value)
+    def __init__(self, uses: tuple[Use, ...]) -> None:
+        self.uses = uses
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        return tuple([use.name for use in self.uses])
+
+    @cached_property
+    def may_write(self) -> frozenset[str]:
+        return frozenset([use.name for use in self.uses if use.may_write])
+
+    @cached_property
+    def arguments(self) -> dict[str, tuple[Leaves, ...]]:
+        """By tool, in the order of the calls."""
+        found: dict[str, tuple[Leaves, ...]] = {}
+        for use in self.uses:
+            found[use.name] = (*found.get(use.name, ()), use.leaves)
         return found
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Traffic:
-    hosts: frozenset[str]
-    writes: tuple[str, ...]
+    __slots__ = ("hosts", "writes")
+
+    def __init__(self, hosts: frozenset[str], writes: tuple[str, ...]) -> None:
+        self.hosts = hosts
+        self.writes = writes
 
 
 class Views:
@@ -51,94 +74,111 @@ class Views:
         self._chars = chars
         self._argument_chars = None if chars is None else shorten.argument_chars(chars)
         self._calls: dict[int, Calls] = {}
-        self._uses: dict[int, tuple[str, Leaves, bool]] = {}
+        self._uses: dict[int, Use] = {}
         self._leaves: dict[int, Leaves] = {}
         self._traffic: dict[int, Traffic] = {}
-        self._writes: dict[int, str | None] = {}
+        self._sent: dict[int, tuple[str, str | None]] = {}
+        self._paths: dict[str, str] = {}
         self._texts: dict[str, str] = {}
         self._same: dict[Hashable, Any] = {}
 
-    def calls(self, trial: Behaviour) -> Calls:
-        found = self._calls.get(id(trial.tools))
-        if found is None:
-            found = self._calls[id(trial.tools)] = self._new_calls(trial.tools)
+    def calls(self, trials: Sequence[Behaviour]) -> list[Calls]:
+        known = self._calls
+        found = []
+        for trial in trials:
+            view = known.get(id(trial.tools))
+            if view is None:
+                view = known[id(trial.tools)] = self._new_calls(trial.tools)
+            found.append(view)
         return found
 
-    def traffic(self, trial: Behaviour) -> Traffic:
-        found = self._traffic.get(id(trial.requests))
-        if found is None:
-            found = self._traffic[id(trial.requests)] = self._new_traffic(trial.requests)
+    def traffic(self, trials: Sequence[Behaviour]) -> list[Traffic]:
+        known = self._traffic
+        found = []
+        for trial in trials:
+            view = known.get(id(trial.requests))
+            if view is None:
+                view = known[id(trial.requests)] = self._new_traffic(trial.requests)
+            found.append(view)
         return found
 
-    def words(self, trial: Behaviour) -> tuple[str, ...]:
-        if self._chars is None:
-            return normal.words(trial.answer)
-        return normal.words(shorten.answer(trial.answer, self._chars))
+    def answers(self, trials: Sequence[Behaviour]) -> list[tuple[int, ...]]:
+        """Their words as numbers (`normal.word`)."""
+        chars = normal.MAX_CHARS if self._chars is None else self._chars
+        return [normal.numbered(shorten.answer(trial.answer, chars)) for trial in trials]
 
     def _new_calls(self, tools: tuple[ToolUse, ...]) -> Calls:
-        uses = tuple([self._use(call) for call in tools])
-        known = self._same.get(uses)
-        if known is None:
-            known = self._same[uses] = Calls(
-                tuple([name for name, _, _ in uses]),
-                tuple([leaves for _, leaves, _ in uses]),
-                frozenset([name for name, _, writing in uses if writing]),
-            )
-        found: Calls = known
+        known = self._uses
+        uses = tuple([known.get(id(call)) or self._new_use(call) for call in tools])
+        found: Calls | None = self._same.get(uses)
+        if found is None:
+            found = self._same[uses] = Calls(uses)
         return found
 
-    def _use(self, call: ToolUse) -> tuple[str, Leaves, bool]:
-        found = self._uses.get(id(call))
+    def _new_use(self, call: ToolUse) -> Use:
+        leaves = self._leaves_of(call.arguments)
+        # One of which nobody knows whether it writes may do so.
+        key = call.name, leaves, call.writes is not False
+        found: Use | None = self._same.get(key)
         if found is None:
-            # One of which nobody knows whether it writes may do so.
-            found = call.name, self._leaves_of(call.arguments), call.writes is not False
-            self._uses[id(call)] = found
+            found = self._same[key] = Use(call.name, leaves, may_write=key[2])
+        self._uses[id(call)] = found
         return found
 
     def _leaves_of(self, arguments: Any) -> Leaves:
         # No arguments at all are no value of the whole.
         if not arguments:
-            return ()
-        found = self._leaves.get(id(arguments)) if isinstance(arguments, dict | list) else None
+            return _NO_LEAVES
+        found = self._leaves.get(id(arguments))
         if found is None:
-            kept = (
-                arguments if self._argument_chars is None else shorten.recut(arguments, self._argument_chars)
-            )
-            leaves = tuple([(path, self._text(value)) for path, value in normal.leaves(kept)])
-            found = self._same.setdefault(leaves, leaves)
-            if isinstance(arguments, dict | list):
-                self._leaves[id(arguments)] = found
+            items = self._items(arguments)
+            found = self._same.get(items)
+            if found is None:
+                found = self._same[items] = Leaves(items)
+            self._leaves[id(arguments)] = found
+        return found
+
+    def _items(self, arguments: Any) -> tuple[tuple[str, str], ...]:
+        if type(arguments) is dict:
+            types = set(map(type, arguments.values()))
+            if dict not in types and list not in types and tuple not in types:
+                return tuple([(self._path(name), self._text(item)) for name, item in arguments.items()])
+        return tuple([(path, self._text(value)) for path, value in normal.leaves(arguments)])
+
+    def _path(self, name: str) -> str:
+        """Of a member of the whole."""
+        found = self._paths.get(name)
+        if found is None:
+            found = self._paths[name] = normal.member("$", name)
         return found
 
     def _text(self, value: Any) -> str:
-        if not isinstance(value, str):
+        if type(value) is not str:
             return json.dumps(value, ensure_ascii=False, default=str)
         found = self._texts.get(value)
         if found is None:
-            found = self._texts[value] = json.dumps(normal.text(value), ensure_ascii=False)
+            kept = value if self._argument_chars is None else shorten.argument(value, self._argument_chars)
+            found = self._texts[value] = json.dumps(normal.text(kept), ensure_ascii=False)
         return found
 
     def _new_traffic(self, requests: tuple[Request, ...]) -> Traffic:
-        hosts = frozenset([request.host for request in requests])
-        writes = tuple([what for request in requests if (what := self._write(request)) is not None])
+        known = self._sent
+        sent = [known.get(id(request)) or self._new_sent(request) for request in requests]
+        hosts = frozenset([host for host, _ in sent])
+        writes = tuple([what for _, what in sent if what is not None])
         found: Traffic | None = self._same.get((hosts, writes))
         if found is None:
             found = self._same[hosts, writes] = Traffic(hosts, writes)
         return found
 
-    def _write(self, request: Request) -> str | None:
-        found = self._writes.get(id(request), "")
-        if found == "":
-            found = write_of(request.method, request.host, request.path) if request.writes else None
-            self._writes[id(request)] = found
+    def _new_sent(self, request: Request) -> tuple[str, str | None]:
+        what = write_of(request.method, request.host, request.path) if request.writes else None
+        found = self._sent[id(request)] = request.host, what
         return found
+
+
+_NO_LEAVES = Leaves(())
 
 
 def write_of(method: str, host: str, path: str) -> str:
     return f"{method.upper()} {host}{normal.path(path)}"
-
-
-def alike(views: Sequence[object]) -> bool:
-    """Whether all of them are one object."""
-    first = views[0]
-    return all([view is first for view in views])

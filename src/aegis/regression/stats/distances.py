@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence, Set
+from operator import add
 
 
 def edit(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
@@ -67,3 +68,30 @@ def shingles(words: Sequence[str], width: int = 2) -> frozenset[tuple[str, ...]]
     if len(words) <= width:
         return frozenset([tuple(words)] if words else [])
     return frozenset(zip(*(words[at:] for at in range(width)), strict=False))
+
+
+def numbered_shingles(words: Sequence[int]) -> frozenset[int]:
+    """`shingles` of words that are numbers, each run of two as one number."""
+    if len(words) < 2:
+        return frozenset([-1 - number for number in words])
+    return frozenset(map(add, map(_SHIFT, words), words[1:]))
+
+
+_SHIFT = (1 << 32).__mul__
+
+
+def jaccards(sets: Sequence[Set[Hashable]]) -> list[list[float]]:
+    """`jaccard` of each with each."""
+    sizes = list(map(len, sets))
+    rows = []
+    for index, (one, size) in enumerate(zip(sets, sizes, strict=True)):
+        # An empty set is 0 from another empty one.
+        row = [
+            1 - (both := len(one & other)) / (size + other_size - both) if size or other_size else 0.0
+            for other, other_size in zip(sets[:index], sizes, strict=False)
+        ]
+        rows.append(row)
+    return [
+        [*row, 0.0, *[rows[other][index] for other in range(index + 1, len(rows))]]
+        for index, row in enumerate(rows)
+    ]
