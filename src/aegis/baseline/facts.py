@@ -13,7 +13,7 @@ from aegis.baseline.found import Wanted
 from aegis.regression.snapshot import Facts
 from aegis.results.records import RunRecord
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+RUN_ID = re.compile(r"(?!latest$)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MAX_META_BYTES = 64 * 1024
 _MAX_TEXT_CHARS = 1000
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

@@ -23,6 +23,9 @@ from aegis.regression import snapshot as snapshots
 from aegis.regression.snapshot import Facts, Snapshot
 
 REF = "refs/aegis/results"
+REMOTES = "refs/aegis/remotes/"
+"""Below it: the state of each remote that was last united with ours (exchange.py)."""
+
 MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
 _TRIES = 30
 _PAUSE_S = 0.05
@@ -144,8 +147,11 @@ class Store:
                 return
             parents = () if commit is None or fresh else (commit,)
             new = tree.write(self.git, wanted, parents, message)
+            refs: dict[str, tuple[str | None, str | None]] = {REF: (commit, new)}
+            if commit is None:  # begun anew: what remotes have and we don't is not what we removed
+                refs |= {name: (oid, None) for name, oid in self.git.refs_below(REMOTES).items()}
             try:
-                self.git.update({REF: (commit, new)})
+                self.git.update(refs)
             except RefMovedError as error:
                 moved = error
                 time.sleep(random.uniform(0, _PAUSE_S))
