@@ -571,6 +571,18 @@ def test_names_that_no_run_has_are_left_out(repo: Repository, name: str) -> None
     assert here(repo) == ["run-1", "run-3"]
 
 
+def test_names_that_no_pin_has_are_left_out(repo: Repository) -> None:
+    store = add(repo, "run-1")
+    good, bad = store.git.put(b"run-1\n"), store.git.put(b"../run-1\n")
+    rows = b""
+    for name in (b"%1b%5B31m", b"\xff", b"%ED%A0%80", b"%2Egit", b"x" * 200, b"a%2fb", b"%E2%80%AE", b"main"):
+        rows += b"100644 blob %s\t%s\0" % (good.encode(), name)
+    rows += b"100644 blob %s\twrong\0" % bad.encode()
+    pins = store.git.run("mktree", "-z", stdin=rows).out.decode().strip()
+    replace_tree(repo, {"pins": pins})
+    assert dict(Store(repo.path).entries().pins) == {"main": "run-1"}
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

@@ -89,8 +89,9 @@ class Store:
             return Stored(run_id, None, str(error))
 
     def _data(self, run_id: str, meta: Meta, where: str) -> bytes:
-        name = f"{self.entries().runs.get(run_id, '')}:snapshot"
-        oid, size = self.git.sizes([name]).get(name, ("", 0))
+        kept = self.entries().runs.get(run_id)
+        name = f"{kept}:snapshot"
+        oid, size = ("", 0) if kept is None else self.git.sizes([name]).get(name, ("", 0))
         found = self.git.blobs([oid]) if oid and size <= MAX_SNAPSHOT_BYTES else {}
         if oid not in found or hashlib.sha256(found[oid]).hexdigest() != meta.sha256:
             raise UsageError(
