@@ -105,7 +105,7 @@ class Store:
         where = f"run {run_id} in {REF}"
         data = self._data(run_id, meta, where)
         found = snapshots.from_bytes(data, where)
-        if not _same(found.facts, meta.facts):
+        if found.facts != meta.facts:
             raise UsageError(
                 f"the snapshot of {where} is of another run than its description says",
                 fix="find out who wrote it: git log refs/aegis/results",
@@ -164,10 +164,3 @@ class Store:
         meta = Meta(run.facts, self.prefix, hashlib.sha256(run.data).hexdigest())
         described = self.git.put(facts_.meta_bytes(meta))
         return self.git.tree([("meta.json", "blob", described), ("snapshot", "blob", self.git.put(run.data))])
-
-
-def _same(one: Facts, other: Facts) -> bool:
-    def told(facts: Facts) -> tuple[object, ...]:
-        return (facts.run_id, facts.suite, facts.environment, facts.isolation, facts.commit, facts.replay_of)
-
-    return told(one) == told(other)
