@@ -390,6 +390,12 @@ def test_a_file_that_is_none_of_ours(repo: Repository, tmp_path: Path) -> None:
         look(repo, str(path))
 
 
+@pytest.mark.parametrize("name", ["./a\0b", "~nobody-of-that-name/x", "/", "."])
+def test_paths_that_are_no_files(repo: Repository, name: str) -> None:
+    with pytest.raises(UsageError):
+        look(repo, name)
+
+
 def test_a_file_called_like_a_branch_is_not_in_its_way(
     repo: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -491,9 +497,16 @@ def test_a_shallow_clone_without_the_branch(repo: Repository, remote: Path, tmp_
     repo.git("push", "-q", "origin", "main:feature")
     options = ("--depth", "1", "--branch", "feature")
     shallow = Repository(tmp_path / "shallow", clone_of=f"file://{remote}", options=options)
+    repo.ran("run-1")
     with pytest.raises(UsageError, match="this clone is shallow and may lack it") as caught:
         look(shallow)
-    assert "fetch-depth: 0" in (caught.value.fix or "")
+    fix = caught.value.fix or ""
+    assert (
+        fix == "git fetch --unshallow origin main:refs/remotes/origin/main; in GitHub Actions: fetch-depth: 0"
+    )
+    shallow.git(*fix.partition(";")[0].split()[1:])
+    shallow.ran("run-1")
+    assert ids(look(shallow)) == ["run-1"]
 
 
 def test_a_rewritten_main(repo: Repository) -> None:

@@ -23,7 +23,7 @@ from aegis.baseline.git import (
     RejectedError,
     RemoteError,
 )
-from aegis.baseline.store import REF, Store
+from aegis.baseline.store import REF, REMOTES, Store
 from aegis.baseline.tree import Entries
 from aegis.errors import UsageError
 
@@ -70,7 +70,7 @@ def default_remote(git: Git, named: str | None = None) -> str | None:
 def tracking_ref(git: Git, remote: str) -> str:
     """Where the remote's last known state stands. By its address and not by its name: a remote that leads elsewhere
     than before has removed nothing."""
-    return f"refs/aegis/remotes/{hashlib.sha256(git.url(remote).encode()).hexdigest()[:20]}"
+    return f"{REMOTES}{hashlib.sha256(git.url(remote).encode()).hexdigest()[:20]}"
 
 
 class Exchange:
@@ -123,16 +123,15 @@ class Exchange:
                 self._git.push(self._remote, commit, REF, theirs, max(1.0, deadline.left_s))
             except (RefMovedError, RejectedError) as error:
                 if isinstance(error, RejectedError):
-                    if rewrite and "non-fast-forward" in str(error):
-                        self._say(
-                            f"{self._shown} keeps all history: its results are removed, their space is not freed"
-                        )
-                        fresh = False
-                        continue
                     moved = self._git.remote_ref(self._remote, REF, max(1.0, deadline.left_s)) != theirs
                     refused = 0 if moved else refused + 1
-                    if not moved and (refused >= _LOCKED_TRIES or not _may_be_a_lock(str(error))):
-                        raise
+                    if not moved and not (refused < _LOCKED_TRIES and _may_be_a_lock(str(error))):
+                        if not rewrite:
+                            raise
+                        self._say(
+                            f"{self._shown} keeps all history: results are removed, their space is not freed"
+                        )
+                        fresh = rewrite = False
                 if number == _TRIES or deadline.left_s < pause_s:
                     raise
                 self._say(f"others were changing the results: trying again ({number})")
@@ -206,7 +205,7 @@ class Exchange:
         return tree.write(self._git, wanted, parents, "Prune results" if fresh else "Unite results")
 
     def _note(self, commit: str | None, local: str | None, base: str | None, theirs: str | None) -> None:
-        changes: dict[str, tuple[str | None, str]] = {}
+        changes: dict[str, tuple[str | None, str | None]] = {}
         if commit is not None and commit != local:
             changes[REF] = (local, commit)
         if theirs is not None and theirs != base:

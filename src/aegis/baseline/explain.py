@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from aegis.baseline.candidates import Candidate, Candidates
 from aegis.baseline.exchange import default_remote
+from aegis.baseline.facts import short
 from aegis.baseline.found import NoBaseline, Skipped, Wanted
 from aegis.baseline.git import Git
 from aegis.baseline.history import MAX_COMMITS, UNSHALLOW, Line
@@ -14,6 +16,7 @@ from aegis.baseline.store import REF, Store
 from aegis.errors import AegisError, UsageError
 
 _DAY_S = 86_400
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,199}")
 
 
 def nothing_found(
@@ -61,11 +64,14 @@ def unknown_name(asked: str, store: Store | None, no_git: AegisError | None) -> 
             fix="name a run (aegis baseline list) or a file (aegis baseline export), or run in a git repository",
         )
     what = f"{shown!r} is no branch, tag, commit, pin, run or file here"
+    fetch = _branch_of(store.git, asked)
     if store.git.is_shallow():
-        return UsageError(f"{what}; this clone is shallow and may lack it", fix=UNSHALLOW)
+        return UsageError(
+            f"{what}; this clone is shallow and may lack it",
+            fix=f"git fetch --unshallow {fetch}; in GitHub Actions: fetch-depth: 0",
+        )
     return UsageError(
-        what,
-        fix=f"git fetch {_remote(store.git)}, or name a run: aegis baseline list; pins: aegis baseline pull",
+        what, fix=f"for a branch: git fetch {fetch}; a run: aegis baseline list; a pin: aegis baseline pull"
     )
 
 
@@ -93,7 +99,7 @@ def _reasons(runs: Sequence[Candidate], refused: Callable[[Candidate], str | Non
 
 def _described(run: Candidate) -> str:
     facts = run.facts
-    branch = f" of {facts.branch}" if facts.branch else ""
+    branch = f" of {short(facts.branch)}" if facts.branch else ""
     return f"run {facts.run_id}{branch} at {(facts.commit or '')[:12]}{_age(facts.started_at)}"
 
 
@@ -118,11 +124,14 @@ def _make(line: Line, wanted: Wanted, git: Git | None) -> str:
     return f"make one: {run}"
 
 
-def _remote(git: Git) -> str:
+def _branch_of(git: Git, asked: str) -> str:
+    """What fetches a branch from wherever there is one: a clone of a single branch has no other by `git fetch`."""
     try:
-        return default_remote(git) or "REMOTE"
+        remote = default_remote(git) or "REMOTE"
     except UsageError:
-        return "REMOTE"
+        remote = "REMOTE"
+    name = asked.removeprefix(f"{remote}/") if _NAME.fullmatch(asked) else "BRANCH"
+    return f"{remote} {name}:refs/remotes/{remote}/{name}"
 
 
 def _age(started_at: str) -> str:

@@ -13,9 +13,10 @@ from aegis.baseline.found import Wanted
 from aegis.regression.snapshot import Facts
 from aegis.results.records import RunRecord
 
-RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+RUN_ID = re.compile(r"(?!latest$)[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 MAX_META_BYTES = 64 * 1024
 _MAX_TEXT_CHARS = 1000
+_SHOWN_CHARS = 60
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -112,7 +113,7 @@ def facts_of(run: RunRecord) -> Facts:
 def never(facts: Facts) -> str | None:
     """Why such a run can be no baseline, however it is asked for; None when it can."""
     if facts.replay_of:
-        return f"it was answered from the recording of run {facts.replay_of}"
+        return f"it was answered from the recording of run {short(facts.replay_of)}"
     if not facts.complete:
         return "it is not complete: some of its trials were not run"
     if facts.isolation == "process":
@@ -136,7 +137,7 @@ def not_by_itself(facts: Facts) -> str | None:
 def mismatch(facts: Facts, wanted: Wanted) -> str | None:
     """Why the run can't be compared with this one; None when it can."""
     if facts.suite != wanted.suite:
-        return f"it is of the suite {facts.suite}, not {wanted.suite}"
+        return f"it is of the suite {short(facts.suite)}, not {wanted.suite}"
     if facts.run_id == wanted.run_id:
         return "it is the run that is to be compared"
     if facts.environment != wanted.environment:
@@ -145,4 +146,9 @@ def mismatch(facts: Facts, wanted: Wanted) -> str | None:
 
 
 def driver(facts: Facts) -> str:
-    return f"driver {facts.isolation}" + (f" with {facts.accel}" if facts.accel else "")
+    return f"driver {short(facts.isolation)}" + (f" with {short(facts.accel)}" if facts.accel else "")
+
+
+def short(text: str) -> str:
+    """A text of others', for a message."""
+    return text if len(text) <= _SHOWN_CHARS else f"{text[:_SHOWN_CHARS]}…"

@@ -219,12 +219,15 @@ class Git:
             )
         return None
 
-    def update(self, changes: Mapping[str, tuple[str | None, str]]) -> None:
-        """Move refs: name → (what it must be now, None for not there; what it shall be). All or none of them. Raises
+    def refs_below(self, folder: str) -> dict[str, str]:
+        """The refs of a folder (`refs/x/y/`), each with what it points at."""
+        rows = self._text("for-each-ref", "--format=%(refname) %(objectname)", folder).splitlines()
+        return {name: oid for name, _, oid in (row.partition(" ") for row in rows)}
+
+    def update(self, changes: Mapping[str, tuple[str | None, str | None]]) -> None:
+        """Move refs: name → (what it must be now, what it shall be); None for not there. All or none of them. Raises
         `RefMovedError`."""
-        steps = ["start"]
-        for name, (old, new) in changes.items():
-            steps.append(f"create {name} {new}" if old is None else f"update {name} {new} {old}")
+        steps = ["start", *(_step(name, old, new) for name, (old, new) in changes.items())]
         stdin = "\n".join([*steps, "prepare", "commit", ""]).encode()
         done = self.run("update-ref", "--no-deref", "--stdin", stdin=stdin, may_fail=True)
         if done.code != 0:
@@ -407,6 +410,12 @@ def _reap(process: subprocess.Popen[bytes]) -> None:
         with contextlib.suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
+
+
+def _step(name: str, old: str | None, new: str | None) -> str:
+    if new is None:
+        return f"delete {name} {old}"
+    return f"create {name} {new}" if old is None else f"update {name} {new} {old}"
 
 
 def _batch(out: bytes) -> dict[str, bytes]:

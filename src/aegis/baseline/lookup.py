@@ -220,14 +220,13 @@ def _of_file(asked: str, wanted: Wanted) -> Found:
 
 def read_file(asked: str) -> Snapshot:
     """The snapshot in a file. Raises `UsageError` for one that can't be read, is corrupt, foreign, or newer."""
-    path = Path(asked).expanduser()
     try:
-        with path.open("rb") as file:
+        with Path(asked).expanduser().open("rb") as file:
             data = file.read(MAX_SNAPSHOT_BYTES + 1)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # not there; no path at all; nobody's home
+        why = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"cannot read {asked}: {error.strerror or error}",
-            fix="aegis baseline export RUN writes such a file",
+            f"cannot read {asked}: {why}", fix="aegis baseline export RUN writes such a file"
         ) from error
     if len(data) > MAX_SNAPSHOT_BYTES:
         raise UsageError(f"{asked} is too large for a snapshot", fix="aegis baseline export RUN writes one")

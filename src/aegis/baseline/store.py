@@ -23,6 +23,9 @@ from aegis.regression import snapshot as snapshots
 from aegis.regression.snapshot import Facts, Snapshot
 
 REF = "refs/aegis/results"
+REMOTES = "refs/aegis/remotes/"
+"""Below it: the state of each remote that was last united with ours (exchange.py)."""
+
 MAX_SNAPSHOT_BYTES = 256 * 1024 * 1024
 _TRIES = 30
 _PAUSE_S = 0.05
@@ -86,8 +89,9 @@ class Store:
             return Stored(run_id, None, str(error))
 
     def _data(self, run_id: str, meta: Meta, where: str) -> bytes:
-        name = f"{self.entries().runs.get(run_id, '')}:snapshot"
-        oid, size = self.git.sizes([name]).get(name, ("", 0))
+        kept = self.entries().runs.get(run_id)
+        name = f"{kept}:snapshot"
+        oid, size = ("", 0) if kept is None else self.git.sizes([name]).get(name, ("", 0))
         found = self.git.blobs([oid]) if oid and size <= MAX_SNAPSHOT_BYTES else {}
         if oid not in found or hashlib.sha256(found[oid]).hexdigest() != meta.sha256:
             raise UsageError(
@@ -101,7 +105,7 @@ class Store:
         where = f"run {run_id} in {REF}"
         data = self._data(run_id, meta, where)
         found = snapshots.from_bytes(data, where)
-        if not _same(found.facts, meta.facts):
+        if found.facts != meta.facts:
             raise UsageError(
                 f"the snapshot of {where} is of another run than its description says",
                 fix="find out who wrote it: git log refs/aegis/results",
@@ -144,8 +148,11 @@ class Store:
                 return
             parents = () if commit is None or fresh else (commit,)
             new = tree.write(self.git, wanted, parents, message)
+            refs: dict[str, tuple[str | None, str | None]] = {REF: (commit, new)}
+            if commit is None:  # begun anew: what remotes have and we don't is not what we removed
+                refs |= {name: (oid, None) for name, oid in self.git.refs_below(REMOTES).items()}
             try:
-                self.git.update({REF: (commit, new)})
+                self.git.update(refs)
             except RefMovedError as error:
                 moved = error
                 time.sleep(random.uniform(0, _PAUSE_S))
@@ -157,10 +164,3 @@ class Store:
         meta = Meta(run.facts, self.prefix, hashlib.sha256(run.data).hexdigest())
         described = self.git.put(facts_.meta_bytes(meta))
         return self.git.tree([("meta.json", "blob", described), ("snapshot", "blob", self.git.put(run.data))])
-
-
-def _same(one: Facts, other: Facts) -> bool:
-    def told(facts: Facts) -> tuple[object, ...]:
-        return (facts.run_id, facts.suite, facts.environment, facts.isolation, facts.commit, facts.replay_of)
-
-    return told(one) == told(other)

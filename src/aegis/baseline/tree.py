@@ -117,7 +117,7 @@ def _pins(git: Git, top: Mapping[str, tuple[str, str]]) -> dict[str, str]:
     named = {
         unquote(name, errors="replace"): oid
         for name, kind, oid in rows
-        if kind == "blob" and quote(unquote(name, errors="replace"), safe="") == name
+        if kind == "blob" and name.isascii() and quote(unquote(name, errors="replace"), safe="") == name
     }
     texts = _small(git, {name: oid for name, oid in named.items() if _is_pin(name)})
     return {name: text for name, text in texts.items() if RUN_ID.fullmatch(text)}

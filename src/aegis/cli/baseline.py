@@ -27,6 +27,7 @@ NOTHING_FOUND = 3
 """Exit code of `show` when there is no baseline: what a run would come to."""
 
 _MOST_COLUMNS = 90
+_MANY = 20
 _HEAD = ("RUN", "SUITE", "BRANCH", "COMMIT", "AGE", "PASSED", "WHERE", "NOTE")
 
 _suite_option = click.option("--suite", "-s", metavar="NAME", help="Only runs of this suite.")
@@ -91,6 +92,8 @@ def push(run: str | None, all_runs: bool, suite: str | None, remote: str | None,
         chosen = _chosen(runs, run, suite, all_runs=all_runs)
         if not chosen.runs and not known:
             raise _nothing_to_push(chosen, suite)
+        if len(chosen.runs) > _MANY:
+            _say(f"adding up to {counted(len(chosen.runs), 'run')} to refs/aegis/results")
         new, taken = store.add(publish.added(runs, chosen.runs, known))
     for run_id in taken:
         _say(f"another run with the id {run_id} is there already; it was left as it is")
