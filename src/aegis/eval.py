@@ -27,7 +27,7 @@ from aegis._eval.dryrun import Plan
 from aegis._eval.keeping import KeepSetting
 from aegis._eval.outcome import CaseResult, EvalResult
 from aegis._eval.outputs import Outputs
-from aegis._eval.request import Isolation, RunRequest, isolation_of, names_of
+from aegis._eval.request import Isolation, RunRequest, isolation_of, names_of, policy_of
 from aegis._eval.shrink import ShrinkResult
 from aegis.engine.keeping import Which
 from aegis.errors import UsageError
@@ -63,7 +63,7 @@ def run(
     sandbox: bool = True,
     isolation: Isolation | None = None,
     trials: int | None = None,
-    fail_under: float = 100.0,
+    fail_under: float | None = None,
     seed: int | None = None,
     jobs: int | None = None,
     keyword: str | None = None,
@@ -80,6 +80,12 @@ def run(
     keep: Which = "none",
     checkpoints: int = 0,
     keep_max_bytes: int = DEFAULT_MAX_BYTES,
+    baseline: str | None = None,
+    confirm: int | None = None,
+    min_trials: int | None = None,
+    fail_on: str | Sequence[str] | None = None,
+    strict: bool = False,
+    changed_since: str | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -91,7 +97,8 @@ def run(
 
     `suite`: a name or a path; None for the only one of the project, which is looked for from the folder
     `project` (default: the current one) upwards. `sandbox=False` is short for `isolation="none"`. `trials`
-    and `timeout_s` (seconds) override the suite's and the cases' own. `fail_under` is in percent, 0–100.
+    and `timeout_s` (seconds) override the suite's and the cases' own. `fail_under` is in percent, 0–100;
+    None: 100, or with a baseline no rate at all.
     `keyword` is the `-k` expression; `last_failed` keeps the cases that the last run did not pass. `seed`
     orders the trials. `jobs` bounds how many run at once. `retries`: how often a trial that ended in an
     infrastructure error is repeated. `env` is added to the agent's environment. `vmm` and `require_kvm`
@@ -104,6 +111,11 @@ def run(
     `none`. `checkpoints`: before every so many turns the machine is kept too, for `aegis trial fork` (1: before each;
     0: never); those of trials that pass go unless `keep` is `all`. `keep_max_bytes`: the oldest kept machines go when
     all together are larger.
+    `baseline`: what the run is compared with: a branch, tag, commit, run id, or file (docs/regression.md).
+    `confirm`: fresh trials of each case that looks worse (None: 10; 0: none, the run's own trials decide);
+    `min_trials`: judged trials that each case needs; `fail_on`: besides regressions also `drift` or `new-failure`, or
+    `never`; `strict`: fewer false alarms, less is found. `changed_since`: a branch, tag or commit; cases whose inputs
+    have changed since run first.
     `json_path` and `junit_path`: where to write the run document and JUnit XML (`-`: standard output). `otlp`: URL of a
     collector that gets each trial's trace as OpenTelemetry spans; where that fails, a line on standard error says so.
     `progress` shows progress on standard error.
@@ -133,6 +145,12 @@ def run(
         keep=keep,
         checkpoints=checkpoints,
         keep_max_bytes=keep_max_bytes,
+        baseline=baseline,
+        confirm=confirm,
+        min_trials=min_trials,
+        fail_on=fail_on,
+        strict=strict,
+        changed_since=changed_since,
         project=project,
         json_path=json_path,
         junit_path=junit_path,
@@ -148,7 +166,7 @@ async def arun(
     sandbox: bool = True,
     isolation: Isolation | None = None,
     trials: int | None = None,
-    fail_under: float = 100.0,
+    fail_under: float | None = None,
     seed: int | None = None,
     jobs: int | None = None,
     keyword: str | None = None,
@@ -165,6 +183,12 @@ async def arun(
     keep: Which = "none",
     checkpoints: int = 0,
     keep_max_bytes: int = DEFAULT_MAX_BYTES,
+    baseline: str | None = None,
+    confirm: int | None = None,
+    min_trials: int | None = None,
+    fail_on: str | Sequence[str] | None = None,
+    strict: bool = False,
+    changed_since: str | None = None,
     project: str | Path | None = None,
     json_path: str | Path | None = None,
     junit_path: str | Path | None = None,
@@ -197,8 +221,16 @@ async def arun(
         faults=names_of(faults),
         stress=names_of(stress),
         keep=KeepSetting(keep, checkpoints, keep_max_bytes),
+        baseline=baseline,
+        policy=policy_of(confirm=confirm, min_trials=min_trials, fail_on=fail_on, strict=strict),
+        changed_since=changed_since,
         project=project,
     )
+    if baseline is None and (confirm, min_trials, fail_on, strict) != (None, None, None, False):
+        raise UsageError(
+            "confirm, min_trials, fail_on and strict are about a comparison, and no baseline is named",
+            fix="add --baseline main",
+        )
     outputs = Outputs(json_path, junit_path, otlp)
     return await starting.start(request, outputs, show=progress, handle_signals=handle_signals)
 

@@ -149,6 +149,7 @@ class ScriptedNetwork:
         suite: str = "",
         faults: Sequence[FaultRule] = (),
         shown_s: float | None = None,
+        weather_of: PlannedTrial | None = None,
     ) -> ScriptedNetwork:
         self.calls.append(f"open {trial}")
         self.shown_s = shown_s

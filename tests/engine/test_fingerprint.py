@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from engine_values import case, suite, world
 
-from aegis.engine.fingerprint import fingerprint
+from aegis.engine.fingerprint import contents, environment, fingerprint
 from aegis.engine.resolve import resolve
+from aegis.engine.spec import PlannedTrial
 from aegis.engine.template import CaseFiles
-from aegis.suite.model import Agent, Network, SandboxConfig, Secret, Suite, Turn
+from aegis.suite.model import Agent, Network, SandboxConfig, Secret, Service, StressRule, Suite, Turn
 
 A, B = case("a"), case("b", world=world("true"))
 FILES = {"a": CaseFiles(), "b": CaseFiles(world="1" * 64, checks={"check.py": "2" * 64})}
@@ -90,3 +91,49 @@ def test_limits_and_how_patient_one_is_are_not_in_it() -> None:
             limits={"a.example": {"requests_per_minute": 3}},
         )
     )
+
+
+def environment_of(the_suite: Suite, isolation: str = "vm") -> str:
+    network = resolve(the_suite.network, the_suite.agent.secrets, {}).describe()
+    return environment(the_suite, isolation=isolation, network=network)
+
+
+def test_cases_and_the_agent_are_not_in_the_environment() -> None:
+    same = [
+        suite(A),
+        suite(A.model_copy(update={"turns": (Turn(user="bye"),)}), B),
+        BASE.model_copy(update={"agent": Agent(command="python3 other.py")}),
+        suite(A, B, sandbox=SandboxConfig(files={".": "/workspace"}, setup=("pip install x",))),
+    ]
+    assert {environment_of(each) for each in same} == {environment_of(BASE)}
+
+
+def test_what_surrounds_the_cases_is_the_environment() -> None:
+    others = [
+        environment_of(BASE),
+        environment_of(BASE, isolation="none"),
+        environment_of(BASE.model_copy(update={"suite": "t"})),
+        environment_of(suite(A, B, sandbox=SandboxConfig(memory=1024))),
+        environment_of(suite(A, B, sandbox=SandboxConfig(image="./other.yaml"))),
+        environment_of(suite(A, B, sandbox=SandboxConfig(services=(Service(name="db", command="./db"),)))),
+        environment_of(reaching(allow=["a.example"])),
+    ]
+    assert len(set(others)) == len(others)
+
+
+def test_a_case_has_the_content_that_its_trials_meet() -> None:
+    planned = [
+        PlannedTrial("a", "baseline", 1),
+        PlannedTrial("a", "baseline", 2),
+        PlannedTrial("b", "harder", 1),
+    ]
+
+    def digests(**changes: Any) -> dict[tuple[str, str], str]:
+        harder = B.model_copy(update={"turns": (Turn(user="a hard one"),)})
+        cases = {("a", "baseline"): A.model_copy(update=changes), ("b", "harder"): harder}
+        return contents(planned, FILES, lambda case, variant: cases[case, variant])
+
+    assert digests().keys() == {("a", "baseline"), ("b", "harder")}
+    assert digests() == digests(tags=("t",), trials=9, source_line=3, stress=(StressRule(transform="x"),))
+    assert digests()["a", "baseline"] != digests(turns=(Turn(user="bye"),))["a", "baseline"]
+    assert digests()["b", "harder"] == digests(turns=(Turn(user="bye"),))["b", "harder"]

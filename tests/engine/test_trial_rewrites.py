@@ -36,6 +36,7 @@ class Noting(ScriptedNetwork):
         suite: str = "",
         faults: Sequence[FaultRule] = (),
         shown_s: float | None = None,
+        weather_of: PlannedTrial | None = None,
     ) -> ScriptedNetwork:
         self.rules += [rule.id for rule in faults]
         return await super().open(trial, suite=suite, faults=faults)

@@ -178,7 +178,7 @@ def test_too_many_divisions_are_sampled_and_always_alike() -> None:
     points = [random.randrange(50) for _ in range(20)] + [random.randrange(20, 50) for _ in range(6)]
     assert math.comb(26, 6) > permutation.EXACT_UP_TO
     found = permutation.larger_between(matrix(points), 20)
-    permutation._p.cache_clear()
+    permutation._deals.cache_clear()
     assert permutation.larger_between(matrix(points), 20) == found
     groups = list(combinations(range(26), 6))[::23]
     observed = by_definition(points, tuple(range(20, 26)))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import sqlite3
@@ -219,7 +220,8 @@ def test_summaries_leave_the_trials_out(ledger: Ledger) -> None:
     document = build(ledger.run(RUN_ID), ledger.trials(RUN_ID))
     ledger.finish_run(RUN_ID, "interrupted", document)
     summary = ledger.summaries()[0]
-    assert summary.document == {key: value for key, value in document.items() if key != "trials"}
+    left_out = ("trials", "confirmations", "cases", "baseline")
+    assert summary.document == {key: value for key, value in document.items() if key not in left_out}
     assert dataclasses.replace(summary, document=document) == ledger.runs()[0] == ledger.run(RUN_ID)
 
 
@@ -325,3 +327,33 @@ def test_git_leaves_a_new_ledger_alone(tmp_path: Path) -> None:
     (tmp_path / "new" / ".gitignore").unlink()
     with Ledger(tmp_path / "new"):
         assert not (tmp_path / "new" / ".gitignore").exists()
+
+
+def test_trials_of_confirmation_are_added_to_the_plan_and_counted_apart(ledger: Ledger) -> None:
+    ledger.create_run(run_record(), [("refund", "baseline", 1)])
+    fresh = [("refund", "baseline", 2), ("refund", "baseline", 3)]
+    ledger.add_confirmations(RUN_ID, fresh)
+    ledger.add_confirmations(RUN_ID, [*fresh, ("refund", "baseline", 1)])
+    assert [(trial.number, trial.purpose) for trial in ledger.trials(RUN_ID)] == [
+        (1, "plan"),
+        (2, "confirmation"),
+        (3, "confirmation"),
+    ]
+    assert ledger.missing(RUN_ID) == [("refund", "baseline", 1), *fresh]
+    assert ledger.counts(RUN_ID)["planned"] == 1
+    document = build(ledger.run(RUN_ID), ledger.trials(RUN_ID))
+    assert document["counts"]["planned"] == len(document["trials"]) == 1
+    assert [trial["number"] for trial in document["confirmations"]] == [2, 3]
+
+
+def test_a_ledger_of_format_1_is_taken_over(tmp_path: Path) -> None:
+    with Ledger(tmp_path) as ledger:
+        ledger.create_run(run_record(), PLAN)
+    with contextlib.closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
+        connection.execute("ALTER TABLE trials DROP COLUMN purpose")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    with Ledger(tmp_path) as first, Ledger(tmp_path) as second:
+        assert {trial.purpose for trial in first.trials(RUN_ID)} == {"plan"}
+        second.add_confirmations(RUN_ID, [("refund", "baseline", 99)])
+        assert first.trials(RUN_ID)[-1].purpose == "confirmation"

@@ -17,8 +17,11 @@ threshold_strategy = st.none() | st.integers(0, 100) | st.floats(0, 100)
 @pytest.mark.parametrize(
     ("counts", "planned", "fail_under", "word", "code"),
     [
-        ({"passed": 24}, 24, None, "PASS", 0),
-        ({"passed": 23, "failed": 1}, 24, None, "BELOW_THRESHOLD", 1),
+        ({"passed": 24}, 24, 100, "PASS", 0),
+        ({"passed": 23, "failed": 1}, 24, 100, "BELOW_THRESHOLD", 1),
+        # No rate is asked for.
+        ({"passed": 23, "failed": 1}, 24, None, "PASS", 0),
+        ({"passed": 23, "error": 1}, 24, None, "INCONCLUSIVE", 3),
         ({"passed": 19, "failed": 1}, 20, 95, "PASS", 0),
         ({"passed": 19, "timeout": 1}, 20, 95.0, "PASS", 0),
         ({"passed": 999, "failed": 1}, 1000, 99.9, "PASS", 0),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aegis._eval.prepare import LEDGER_FOLDER
-from aegis._eval.request import names_of
+from aegis._eval.request import policy_of
 from aegis.baseline import lookup
 from aegis.baseline.found import NoBaseline, Wanted
 from aegis.errors import UsageError
@@ -21,7 +21,7 @@ from aegis.regression.drift import compare as drifting
 from aegis.regression.drift.behaviour import CaseBehaviours
 from aegis.regression.drift.findings import Drift
 from aegis.regression.findings import Comparison
-from aegis.regression.policy import FAIL_ON, FailOn, Policy
+from aegis.regression.policy import Policy
 from aegis.regression.snapshot import Facts, Snapshot
 from aegis.regression.trials import CaseKey, CaseTrials, pool
 from aegis.regression.verdict import decide
@@ -66,18 +66,7 @@ def policy_without_trials(
 ) -> Policy:
     """How strict a comparison is when no fresh trials can be had; None: as by default. What `fail_on` names counts
     besides regressions; `never`: nothing counts. Raises `UsageError`."""
-    names = names_of(fail_on) or ("regression",)
-    if unknown := [name for name in names if name not in (*FAIL_ON, "never")]:
-        raise UsageError(f"unknown reason to fail {unknown[0]!r}", fix=f"use {', '.join(FAIL_ON)} or never")
-    if "never" in names and len(set(names)) > 1:
-        raise UsageError("--fail-on never stands alone", fix="leave never or the others away")
-    if min_trials is not None and min_trials < 1:
-        raise UsageError(f"the least number of trials must be at least 1, not {min_trials}")
-    counted: set[FailOn] = {name for name in FAIL_ON if name in names or name == "regression"}
-    policy = Policy(
-        confirm=0, min_trials=min_trials or 1, fail_on=frozenset() if "never" in names else frozenset(counted)
-    )
-    return policy.strict() if strict else policy
+    return policy_of(confirm=0, min_trials=min_trials, fail_on=fail_on, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -123,7 +112,8 @@ def _compare(
     comparison = compare(*trials, policy)
     alike = {result.key for result in comparison.results}
     both = [{key: trials for key, trials in side.items() if key in alike} for side in behaviours]
-    drift = drifting.compare(both[0], both[1])
+    chars = snapshots.common_chars([*before.snapshots, *now.snapshots])
+    drift = drifting.compare(both[0], both[1], chars=chars)
     verdict = decide(comparison, None, drift)
     document = {
         "schema": comparisons.SCHEMA,

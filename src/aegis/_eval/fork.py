@@ -133,7 +133,8 @@ class _Fork:
             folder = self._machine.folder
             notes = await asyncio.to_thread(driver.notes, folder)
             network = self._network(notes)
-            spec = prepared.spec(found.record.run_id, self._planned, 1, by_id(prepared.suite))
+            cases, like = by_id(prepared.suite), found.entry.get("weather")
+            spec = prepared.spec(found.record.run_id, self._planned, 1, cases, like=like)
             user, turns = self._user(spec, notes)
             tools = TrialTools(
                 driver=driver,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import secrets
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from aegis import agents
 from aegis._eval.loading import load
 from aegis._eval.request import RunRequest
+from aegis.engine import fingerprint as fingerprints
 from aegis.engine import taps
 from aegis.engine.files import find_below
 from aegis.engine.plan import make_plan, select
@@ -43,8 +45,16 @@ class Prepared:
     ca_bundle: str | None = None
     """Digest of the file that the suite's `network.ca_bundle` names."""
 
-    def spec(self, run_id: str, planned: PlannedTrial, epoch: int, cases: Mapping[str, Case]) -> TrialSpec:
-        """The spec of one attempt; `cases` is `by_id(self.suite)`."""
+    def spec(
+        self,
+        run_id: str,
+        planned: PlannedTrial,
+        epoch: int,
+        cases: Mapping[str, Case],
+        *,
+        like: int | None = None,
+    ) -> TrialSpec:
+        """The spec of one attempt; `cases` is `by_id(self.suite)`, `like` as in `TrialSpec`."""
         case = variant_case(cases[planned.case], planned.variant)
         files = self.files[planned.case]
         return TrialSpec(
@@ -61,6 +71,7 @@ class Prepared:
             check_files=dict(files.checks),
             network=self.suite.network,
             ca_bundle=self.ca_bundle,
+            like=like,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -230,6 +241,35 @@ def variant_case(case: Case, variant: str) -> Case:
     if variant == BASELINE:
         return case
     return generate.variant_of(case, variant).case
+
+
+def contents(prepared: Prepared, planned: Collection[PlannedTrial]) -> dict[tuple[str, str], str]:
+    """(case, variant) → digest of its content, of the planned ones (`engine.fingerprint.contents`)."""
+    cases = by_id(prepared.suite)
+    return fingerprints.contents(
+        planned, prepared.files, lambda case, variant: variant_case(cases[case], variant)
+    )
+
+
+def contents_where_possible(
+    prepared: Prepared, planned: Collection[PlannedTrial]
+) -> dict[tuple[str, str], str]:
+    """As `contents`, without the variants that its cases don't have."""
+    made = {case.id: {BASELINE, *_variant_names(case)} for case in prepared.suite.cases}
+    return contents(prepared, [trial for trial in planned if trial.variant in made.get(trial.case, ())])
+
+
+def cases_kept(prepared: Prepared, planned: Collection[PlannedTrial]) -> bytes:
+    """What the ledger keeps of the planned cases beside the suite: digests of their contents, and their places."""
+    digests = contents(prepared, planned)
+    named = {case for case, _ in digests}
+    places = [
+        [case.id, case.source_file or None, case.source_line or None]
+        for case in prepared.suite.cases
+        if case.id in named
+    ]
+    kept = {"contents": [[*key, digest] for key, digest in digests.items()], "places": places}
+    return json.dumps(kept, separators=(",", ":")).encode("ascii")
 
 
 def by_id(suite: Suite) -> dict[str, Case]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from aegis._eval import prepare
+from aegis._eval import against, prepare
+from aegis._eval.against import Comparing
 from aegis._eval.keeping import KeepSetting
 from aegis._eval.network import make_network, resolve_suite
 from aegis._eval.outcome import EvalResult
@@ -23,6 +25,7 @@ from aegis.engine.spec import PlannedTrial
 from aegis.errors import SuiteError, UsageError
 from aegis.report.progress import write_line
 from aegis.results import Ledger, RunRecord
+from aegis.results.records import PLAN
 from aegis.sandbox.base import DriverInfo
 from aegis.suite import find_project
 
@@ -44,18 +47,24 @@ async def resume(
     with closing(Ledger(found.root / LEDGER_FOLDER)) as ledger:
         record = ledger.run(run_id)
         missing = ledger.missing(record.run_id)
-        if not missing and record.document is not None:
+        if not missing and record.document is not None and record.status == "complete":
             if show:
                 write_line(sys.stderr, f"run {record.run_id} misses nothing")
             outputs.write(record.document)
             outputs.export(record.document, ledger)
             return EvalResult(record.document)
-        if not missing:
+        if not missing and not _waits_for_confirmation(record, ledger):
             ledger.claim_run(record.run_id)
             return conclude(ledger, record.run_id, outputs, 0.0)
         job = _resumed(record, missing, found.root, ledger, jobs=jobs, retries=retries)
         note = _changed_since(record, job.prepared, found.root)
         return await execute(job, outputs, show=show, handle_signals=handle_signals, notes=note)
+
+
+def _waits_for_confirmation(record: RunRecord, ledger: Ledger) -> bool:
+    """Whether the run was stopped between its last planned trial and the first fresh one of a suspect."""
+    kept = record.config.get("baseline")
+    return kept is not None and bool(Comparing(ledger, kept).unplanned(against.now_of(ledger, record.run_id)))
 
 
 def _resumed(
@@ -83,6 +92,7 @@ def _resumed(
     planned = tuple(PlannedTrial(*trial) for trial in missing)
     resolved = resolve_suite(prepared.suite, replay=setting.replay_of is not None)
     _refuse_other_network(record, resolved)
+    kept = record.config.get("baseline")
     return Job(
         run_id=record.run_id,
         root=root,
@@ -93,6 +103,10 @@ def _resumed(
         network=make_network(resolved, prepared, planned, setting, ledger, root),
         base=Path(record.config["suite_path"]).parent,
         begin=lambda info: _claim(record, info, ledger),
+        comparing=None if kept is None else Comparing(ledger, kept),
+        whole=Counter(
+            (trial.case, trial.variant) for trial in ledger.trials(record.run_id) if trial.purpose == PLAN
+        ),
         earlier_s=(record.document or {}).get("duration_s", 0.0),
     )
 

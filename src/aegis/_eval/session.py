@@ -7,12 +7,15 @@ import contextlib
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aegis import agents
+from aegis._eval import against
+from aegis._eval.against import Comparing, Now
 from aegis._eval.header import decide_jobs, isolation_lines, network_lines, plan_line
 from aegis._eval.importable import importable
 from aegis._eval.keeping import KeepSetting
@@ -25,13 +28,18 @@ from aegis._eval.sink import LedgerSink
 from aegis.engine.events import Event, Listener, Message, TrialFinished, TrialRetrying, TrialStarted
 from aegis.engine.local import LocalEngine
 from aegis.engine.network import RunNetwork
+from aegis.engine.plan import shuffled
 from aegis.engine.spec import PlannedTrial
 from aegis.engine.trial import TrialTools
 from aegis.errors import AegisError
 from aegis.llm.cache import FolderCache
+from aegis.regression import snapshot as snapshots
+from aegis.regression.trials import CaseKey
 from aegis.report.terminal import Progress
-from aegis.results import Ledger
+from aegis.report.text import counted
+from aegis.results import Ledger, verdict
 from aegis.results import document as documents
+from aegis.results.records import PLAN
 from aegis.sandbox.base import Driver, DriverInfo, Template
 from aegis.sandbox.select import open_driver
 from aegis.scoring import registry
@@ -75,6 +83,10 @@ class Job:
     """Called when the template stands, before the first trial: puts the run into the ledger, or claims it."""
     earlier_s: float = 0.0
     """Seconds that earlier executions of the run took."""
+    comparing: Comparing | None = None
+    """With a baseline, when one was asked for."""
+    whole: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """(case, variant) → trials of the whole plan, also those that were run before."""
 
 
 def new_run_id() -> str:
@@ -151,6 +163,25 @@ class _Execution:
                 engine = self._engine(driver, template, jobs)
                 signals.attach(engine)
                 await engine.run(job.plan)
+                if job.comparing is not None and not engine.stopping:
+                    await self._confirm(engine, job.comparing)
+
+    async def _confirm(self, engine: LocalEngine, comparing: Comparing) -> None:
+        """Run the fresh trials that the comparison wants, of those that have no outcome yet."""
+        ledger, run_id = self.job.ledger, self.job.run_id
+        wanted = comparing.to_confirm(against.now_of(ledger, run_id))
+        ledger.add_confirmations(run_id, wanted)
+        missing = {PlannedTrial(*trial) for trial in ledger.missing(run_id)}
+        plan = shuffled([trial for trial in wanted if trial in missing], self.job.setting.seed)
+        if not plan:
+            return
+        cases = dict.fromkeys(str(CaseKey(trial.case, trial.variant)) for trial in plan)
+        self.progress.message(
+            f"{counted(len(cases), 'case')} may have got worse: {counted(len(plan), 'fresh trial')} to confirm "
+            f"({', '.join(cases)})"
+        )
+        self.progress.expect_more(len(plan))
+        await engine.run(plan)
 
     def _engine(self, driver: Driver, template: Template, jobs: int) -> LocalEngine:
         job = self.job
@@ -166,23 +197,51 @@ class _Execution:
                 answers=FolderCache(job.ledger.folder / ANSWERS_FOLDER),
                 keeping=job.setting.keep.keeping(job.ledger.folder, job.network, self.progress.message),
             ),
-            lambda planned, epoch: job.prepared.spec(job.run_id, planned, epoch, cases),
+            lambda planned, epoch: job.prepared.spec(
+                job.run_id, planned, epoch, cases, like=self._like(planned)
+            ),
             LedgerSink(job.ledger, job.run_id),
             jobs=jobs,
             retries=job.setting.retries,
             listener=_listener(self.progress),
         )
 
+    def _like(self, planned: PlannedTrial) -> int | None:
+        """The planned trial whose weather a fresh one meets."""
+        number = self.job.whole.get((planned.case, planned.variant), planned.number)
+        return None if planned.number <= number else documents.weather_of(planned.number, number)
+
 
 def conclude(ledger: Ledger, run_id: str, outputs: Outputs, duration_s: float) -> EvalResult:
-    """Make the document of what the ledger holds, keep it there, and write the outputs."""
-    run, trials = ledger.run(run_id), ledger.trials(run_id)
-    unfinished = any(trial.outcome is None for trial in trials)
-    document = documents.build(run, trials, duration_s=round(duration_s, 3))
+    """Make the document of what the ledger holds, compared with its baseline where it has one, keep it there, and write
+    the outputs."""
+    now = against.now_of(ledger, run_id)
+    unfinished = any(trial.outcome is None for trial in now.trials)
+    compared = None
+    if (baseline := now.run.config.get("baseline")) is not None:
+        comparing = Comparing(ledger, baseline)
+        unfinished = unfinished or bool(comparing.unplanned(now))
+        compared = comparing.judge(now, _threshold(now))
+    document = documents.build(
+        now.run,
+        now.trials,
+        duration_s=round(duration_s, 3),
+        compared=compared,
+        snapshot=ledger.blobs.put(snapshots.to_bytes(now.snapshot)),
+        places=against.contents_of(ledger, now.run)[1],
+    )
     ledger.finish_run(run_id, "interrupted" if unfinished else "complete", document)
     outputs.write(document)
     outputs.export(document, ledger)
     return EvalResult(document, interrupted=unfinished)
+
+
+def _threshold(now: Now) -> verdict.Verdict | None:
+    """What the pass rate says; None when none was asked for."""
+    fail_under = now.run.config.get("fail_under", verdict.DEFAULT_FAIL_UNDER)
+    planned = [trial for trial in now.trials if trial.purpose == PLAN]
+    counts = Counter(trial.outcome for trial in planned if trial.outcome is not None)
+    return None if fail_under is None else verdict.decide(counts, len(planned), fail_under)
 
 
 def _listener(progress: Progress) -> Listener:

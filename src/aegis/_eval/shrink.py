@@ -110,6 +110,7 @@ class _Shrink:
         self._missed = {score["scorer"] for score in entry["scores"] if not score["passed"]}
         self._prepared = Prepared.from_json(json.loads(ledger.blobs.get(record.config["content"])))
         self._planned = PlannedTrial(entry["case"], entry["variant"], entry["number"])
+        self._weather: int = entry.get("weather") or entry["number"]
         self._case = by_id(self._prepared.suite)[entry["case"]]
         fired = {fault["id"] for fault in entry["faults"] if fault["fired"]}
         self._hit = tuple(rule for rule in self._case.faults if rule.id in fired)
@@ -177,10 +178,10 @@ class _Shrink:
         plain = tuple(_explicit(rule, seen.get(rule.id)) for rule in kept)
         name = suite_name(suite, self._case)
         alone = reproduction(suite, self._case, plain, name=name, trials=1)
-        spec = dataclasses.replace(self._spec(plain), suite=name, number=1)
+        spec = dataclasses.replace(self._spec(plain), suite=name, number=1, like=None)
         if await self._run_fails(spec, f"the reproduction {name}"):
             return self._result(plain, fails=True, minimal=minimal, suite=as_yaml(alone), name=name)
-        number = self._planned.number
+        number = self._weather
         alone = reproduction(suite, self._case, kept, name=suite.suite, trials=number)
         text = f"# The weather is this trial's only under this suite's name; trial {number} is the one that fails.\n"
         return self._result(kept, fails=True, minimal=minimal, suite=text + as_yaml(alone), name=suite.suite)
@@ -217,7 +218,8 @@ class _Shrink:
 
     def _spec(self, rules: tuple[FaultRule, ...]) -> TrialSpec:
         free = tuple(rule.model_copy(update={"require_fired": False}) for rule in rules)
-        spec = self._prepared.spec(self._record.run_id, self._planned, 1, by_id(self._prepared.suite))
+        cases = by_id(self._prepared.suite)
+        spec = self._prepared.spec(self._record.run_id, self._planned, 1, cases, like=self._weather)
         return dataclasses.replace(spec, case=self._case.model_copy(update={"faults": free}))
 
     def _result(

@@ -7,12 +7,16 @@ from typing import Any
 
 from aegis.engine.kept import Collected
 from aegis.engine.spec import PlannedTrial, TrialResult
+from aegis.regression.drift import observe
 from aegis.results import Ledger
 from aegis.suite.clockkeys import clock_document
 
+_JUDGED = frozenset({"passed", "failed", "timeout"})
+
 
 class LedgerSink:
-    """Writes the attempts of one run down; traces go into blobs, so that rows stay small."""
+    """Writes the attempts of one run down; traces go into blobs, so that rows stay small. What later runs are compared
+    with stays in the row: no trace has to be read again for it."""
 
     def __init__(self, ledger: Ledger, run_id: str) -> None:
         self._ledger = ledger
@@ -45,6 +49,8 @@ class LedgerSink:
             items = told.pop("items")
             row["changes"] = told | {"blob": self._blob({"items": items}) if items else None}
         if result.trace is not None:
+            if result.outcome in _JUDGED:
+                row["behaviour"] = observe.to_json(observe.observe(result.trace, result.scores))
             row["trace"] = self._blob(row["trace"])
             row["answer"] = result.trace.answer
             row["turns"] = len(result.trace.turns)

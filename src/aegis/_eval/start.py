@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from contextlib import closing
 from typing import Any
 
-from aegis._eval import prepare
+from aegis._eval import against, changed, prepare
+from aegis._eval.against import Comparing
 from aegis._eval.gitinfo import git_info
 from aegis._eval.images import image_identity
 from aegis._eval.network import make_network, resolve_suite
@@ -16,9 +18,10 @@ from aegis._eval.prepare import LEDGER_FOLDER, Prepared, Source
 from aegis._eval.replay import find_run
 from aegis._eval.request import RunRequest
 from aegis._eval.session import Job, Setting, execute, new_run_id, utc_now
+from aegis._version import __version__
+from aegis.baseline.found import Wanted
+from aegis.engine import fingerprint as fingerprints
 from aegis.engine.clocks import refuse_without_machines
-from aegis.engine.fingerprint import fingerprint
-from aegis.engine.plan import shuffled
 from aegis.engine.resolve import Resolved
 from aegis.results import Ledger, RunRecord
 from aegis.sandbox.base import DriverInfo
@@ -39,6 +42,13 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
         if request.replay is not None:
             replay_of = find_run(ledger, request.replay, source.suite.suite).run_id
         prepared = prepare.read_files(source, ledger.blobs, request.timeout_s)
+        run_id = new_run_id()
+        environment = fingerprints.environment(
+            source.suite, isolation=request.isolation, network=resolved.describe()
+        )
+        wanted = Wanted(source.suite.suite, environment, run_id)
+        baseline = against.look_up(request, wanted, root=root, ledger=ledger)
+        order, notes = changed.order(request, source, prepared, planned, seed, ledger)
         setting = Setting(
             isolation=request.isolation,
             vmm=request.vmm,
@@ -50,10 +60,13 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
             replay_of=replay_of,
             keep=request.keep,
         )
-        run_id = new_run_id()
 
         def begin(info: DriverInfo) -> None:
             config = _config(request, source, prepared, resolved, setting, ledger, info)
+            config["environment"] = environment
+            config["baseline"] = baseline
+            config["cases"] = ledger.blobs.put(prepare.cases_kept(prepared, planned))
+            config["selected"] = len({trial.case for trial in planned}) < len(source.suite.cases)
             config["refused"] = prepare.refused(source.suite, planned)
             config["own_oracles"] = prepare.own_oracles(source.suite)
             record = RunRecord(run_id, source.suite.suite, "running", config["started_at"], config)
@@ -63,14 +76,17 @@ async def start(request: RunRequest, outputs: Outputs, *, show: bool, handle_sig
             run_id=run_id,
             root=root,
             prepared=prepared,
-            plan=shuffled(planned, seed),
+            plan=order,
             setting=setting,
             ledger=ledger,
             network=make_network(resolved, prepared, planned, setting, ledger, root),
             base=source.path.parent,
             begin=begin,
+            comparing=None if baseline is None else Comparing(ledger, baseline),
+            whole=Counter((trial.case, trial.variant) for trial in planned),
         )
-        return await execute(job, outputs, show=show, handle_signals=handle_signals)
+        notes = (*against.lines(baseline, ledger), *notes)
+        return await execute(job, outputs, show=show, handle_signals=handle_signals, notes=notes)
 
 
 def _config(
@@ -101,7 +117,8 @@ def _config(
         "recorded": setting.record,
         "network": {**resolved.describe(), "secrets_missing": list(resolved.missing)},
         "env": dict(request.env),
-        "fail_under": request.fail_under,
+        "fail_under": request.threshold,
+        "version": __version__,
         "seed": setting.seed,
         "isolation": {
             "driver": info.driver,
@@ -111,7 +128,7 @@ def _config(
             "version": info.version,
         },
         "git": git_info(source.project.root),
-        "fingerprint": fingerprint(
+        "fingerprint": fingerprints.fingerprint(
             source.suite,
             prepared.files,
             image=image,

@@ -84,10 +84,35 @@ def _output_options(command: F) -> F:
 @click.option(
     "--fail-under",
     type=float,
-    default=100.0,
-    show_default=True,
     metavar="P",
-    help="Needed pass rate in percent.",
+    help="Needed pass rate in percent. Default: 100; with --baseline none.",
+)
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    help="Compare with the results of this branch, tag or commit, or with a run or an exported file.",
+)
+@click.option(
+    "--confirm",
+    type=int,
+    metavar="N",
+    help="Fresh trials of each case that looks worse than the baseline; they alone decide. Default: 10.",
+)
+@click.option(
+    "--fail-on",
+    "fail_on",
+    multiple=True,
+    type=click.Choice(["regression", "drift", "new-failure", "never"]),
+    help="What else makes the comparison fail. May be repeated. never: it only informs. Default: regression.",
+)
+@click.option("--min-trials", type=int, metavar="N", help="Judged trials that each case needs. Default: 1.")
+@click.option(
+    "--strict", is_flag=True, help="Compare at 0.01 instead of 0.05: fewer false alarms, less is found."
+)
+@click.option(
+    "--changed-since",
+    metavar="NAME",
+    help="Run the cases whose inputs have changed since this branch, tag or commit first, then the others.",
 )
 @trials_option
 @keyword_option
@@ -167,6 +192,8 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
       aegis eval run -s production-v2 --faults flaky-production
       aegis eval run -s production-v2 --replay latest -k refund
       aegis eval run -s production-v2 --keep failed --checkpoints
+      aegis eval run -s production-v2 --baseline main
+      aegis eval run -s production-v2 --baseline v1.4 --strict --fail-on new-failure
       aegis eval run -s production-v2 --dry-run
 
     Ctrl-C once lets the running trials finish, twice stops at once; aegis eval resume continues.
@@ -175,6 +202,7 @@ def run(dry_run: bool, quiet: bool, env: tuple[str, ...], json_path: str | None,
     options["faults"] = options["faults"] or None
     options["stress"] = options["stress"] or None
     options["checkpoints"] = options["checkpoints"] or 0
+    options["fail_on"] = options["fail_on"] or None
     if dry_run:
         if json_path or options["junit_path"] or options["otlp"]:
             raise UsageError(

@@ -70,7 +70,8 @@ def preview(
         _, trace = load_trace(ledger, entry, trial)
         loaded = find(RunRequest(suite=suite or document["suite"], faults=names or None)).suite
         case = _case(loaded, entry["case"])
-        key = TrialKey(loaded.suite, case.id, entry["variant"], entry["number"])
+        number = entry.get("weather") or entry["number"]
+        key = TrialKey(loaded.suite, case.id, entry["variant"], number)
         found = asyncio.run(
             previews.preview(
                 case.faults, key, trace.exchanges, secrets=loaded.agent.secrets, content=_content(ledger)

@@ -17,6 +17,10 @@ _COMMANDS = {
     "init": ("aegis.cli.init:init", "Write a small suite and agent that run at once."),
     "suite": ("aegis.cli.suite:suite", "Check, list and describe suites."),
     "eval": ("aegis.cli.eval:eval_group", "Run suites, and look at what came of it."),
+    "baseline": (
+        "aegis.cli.baseline:baseline",
+        "The results that runs are compared with: push, pull, list, pin.",
+    ),
     "faults": ("aegis.cli.faults:faults", "List faults and profiles; preview them on a recorded trial."),
     "trace": ("aegis.cli.trace:trace", "What an agent did in a trial: model calls, tools, requests."),
     "trial": ("aegis.cli.trial:trial", "What a trial changed in its machine; open that machine again."),

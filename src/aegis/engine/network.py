@@ -111,16 +111,17 @@ class RunNetwork:
         suite: str = "",
         faults: Sequence[FaultRule] = (),
         shown_s: float | None = None,
+        weather_of: PlannedTrial | None = None,
     ) -> AttemptNetwork:
         """A session for one attempt, with its own upstream programs running, in the weather of these rules, which
-        `suite` and `trial` decide. `shown_s` as in `Gateway.session`. Raises `InfrastructureError` when one of the
-        programs does not start."""
+        `suite` and `trial` (or `weather_of`) decide. `shown_s` as in `Gateway.session`. Raises `InfrastructureError`
+        when one of the programs does not start."""
         if (problem := self._shared.problem()) is not None:
             raise InfrastructureError(problem)
         own = self._programs("trial")
         await own.__aenter__()
         try:
-            return self._attempt(trial, own, TrialKey(suite, *trial), faults, shown_s)
+            return self._attempt(trial, own, TrialKey(suite, *(weather_of or trial)), faults, shown_s)
         except BaseException:
             await own.__aexit__(None, None, None)
             raise

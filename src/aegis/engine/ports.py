@@ -83,8 +83,10 @@ class NetworkSource(Protocol):
         suite: str = "",
         faults: Sequence[FaultRule] = (),
         shown_s: float | None = None,
+        weather_of: PlannedTrial | None = None,
     ) -> TrialNetwork:
-        """A fresh one, in the weather of these rules, which `suite` and `trial` decide. `shown_s`: what the machine's
+        """A fresh one, in the weather of these rules, which `suite` and `trial` decide (or `weather_of` in its place).
+        `shown_s`: what the machine's
         clock shows when the agent starts, as seconds since 1970; None: the real time. Raises `InfrastructureError` when
         something that it needs does not start; nothing is left of it then."""
 

@@ -129,10 +129,16 @@ class TrialSpec:
     executor's own host has them."""
     ca_bundle: str | None = None
     """Digest of the authorities (PEM) that `network.ca_bundle` names; None when it names none."""
+    like: int | None = None
+    """The trial of the same case and variant whose weather this one meets; None: its own."""
 
     @property
     def planned(self) -> PlannedTrial:
         return PlannedTrial(self.case.id, self.variant, self.number)
+
+    @property
+    def weather_of(self) -> PlannedTrial:
+        return self.planned if self.like is None else self.planned._replace(number=self.like)
 
     def to_json(self) -> dict[str, Any]:
         data = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}

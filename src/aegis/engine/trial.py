@@ -121,6 +121,7 @@ async def run_trial(spec: TrialSpec, tools: TrialTools) -> Attempt:
             suite=spec.suite,
             faults=(*spec.case.faults, *spec.case.rewrites),
             shown_s=None if spec.case.world.clock is None else spec.case.world.clock.at,
+            weather_of=spec.weather_of,
         )
     except InfrastructureError as error:
         return Attempt(make_result(spec, "error", str(error)), error)

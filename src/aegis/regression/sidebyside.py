@@ -13,6 +13,7 @@ from aegis.regression.drift import aspects, normal
 from aegis.regression.drift.aspects import Series
 from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.drift.findings import Finding
+from aegis.regression.drift.views import Views
 from aegis.regression.findings import CaseResult
 from aegis.regression.trials import CaseKey, Trials
 
@@ -37,6 +38,8 @@ def build(
     """`tallies` and `behaviours` are those before and now; a side that does not have the case has None and nothing.
     `result` is None for a case that was not compared; `drift` are the findings about the case."""
     before, now = behaviours
+    views = Views()
+    viewed = (aspects.Trials.of(before, views), aspects.Trials.of(now, views))
     return {
         "case": key.case,
         "variant": key.variant,
@@ -44,7 +47,7 @@ def build(
         "before": _tally(tallies[0]),
         "now": _tally(tallies[1]),
         "observed": {"before": len(before), "now": len(now)},
-        "aspects": [_aspect(series, before, now) for series in aspects.series(before, now)],
+        "aspects": [_aspect(series, before, now) for series in aspects.everything(*viewed)],
         "amounts": list(_amounts(before, now)),
         "rules": list(_rules(before, now)),
         "drift": [documents.finding(item) for item in drift],

@@ -73,6 +73,10 @@ class Progress:
         """Show one line: slow work (`building image debian`) or a warning."""
         self._line(text)
 
+    def expect_more(self, trials: int) -> None:
+        """So many trials have come on top."""
+        self._tally.expect_more(trials)
+
     def started(self, case: str, variant: str, number: int) -> None:
         self._tally.started((case, variant, number), self._clock())
 

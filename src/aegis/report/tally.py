@@ -45,6 +45,10 @@ class Tally:
     _running: dict[Trial, float] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def expect_more(self, trials: int) -> None:
+        with self._lock:
+            self.total += trials
+
     def started(self, trial: Trial, now: float) -> None:
         with self._lock:
             self._running[trial] = now

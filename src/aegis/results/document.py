@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,8 +76,13 @@ def build(
     it, and `simulator` (what the models of simulated users took, or None).
     """
     config = run.config
-    entries = [_entry(trial) for trial in trials if trial.purpose == PLAN]
-    fresh = [_entry(trial) for trial in trials if trial.purpose != PLAN]
+    plan = Counter((trial.case, trial.variant) for trial in trials if trial.purpose == PLAN)
+    entries = [_entry(trial, trial.number) for trial in trials if trial.purpose == PLAN]
+    fresh = [
+        _entry(trial, weather_of(trial.number, plan[trial.case, trial.variant]))
+        for trial in trials
+        if trial.purpose != PLAN
+    ]
     results = [trial.result for trial in trials if trial.outcome is not None and trial.result is not None]
     counts = {name: sum(entry["outcome"] == name for entry in entries) for name in OUTCOMES}
     fail_under = config.get("fail_under", verdict.DEFAULT_FAIL_UNDER)
@@ -113,6 +119,12 @@ def build(
         "trials": entries,
         "confirmations": fresh,
     }
+
+
+def weather_of(number: int, planned: int) -> int:
+    """The planned trial whose weather a trial of confirmation meets: one after the other, so that fresh trials meet
+    what those before them met, and nothing else. `planned`: how many the case has."""
+    return (number - 1) % planned + 1 if planned else number
 
 
 def _cases(entries: Sequence[Mapping[str, Any]], places: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
@@ -170,7 +182,7 @@ def to_json(document: Mapping[str, Any]) -> bytes:
     return (_SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n").encode("utf-8")
 
 
-def _entry(trial: TrialRecord) -> dict[str, Any]:
+def _entry(trial: TrialRecord, weather: int) -> dict[str, Any]:
     done = trial.outcome is not None
     result: Mapping[str, Any] = (trial.result or {}) if done else {}
     trace = result.get("trace")
@@ -185,6 +197,7 @@ def _entry(trial: TrialRecord) -> dict[str, Any]:
         "case": trial.case,
         "variant": trial.variant,
         "number": trial.number,
+        "weather": weather,
         "outcome": trial.outcome if done else "cancelled",
         "reason": result.get("reason", "") if done else "not run",
         "scores": [_score(score) for score in result.get("scores") or ()],

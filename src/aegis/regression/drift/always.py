@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
-from aegis.regression.drift.aspects import write_of
+from aegis.regression.drift.aspects import Trials
 from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.drift.findings import Aspect, Finding
 from aegis.regression.trials import CaseKey
 
-_Trials = Sequence[Behaviour]
 
-
-def find(key: CaseKey, before: _Trials, now: _Trials) -> Iterator[Finding]:
+def find(key: CaseKey, before: Trials, now: Trials) -> Iterator[Finding]:
     """All such findings of one case. Without trials before there is nothing to be new against."""
-    if not before:
+    if not before.trials:
         return
-    for aspect, what, look in _LOOKS:
-        known = {item for trial in before for item in look(trial)}
-        fresh = dict.fromkeys(item for trial in now for item in look(trial) if item not in known)
-        for item in fresh:
-            count = sum(item in look(trial) for trial in now)
-            yield Finding(key, aspect, f"{what} {item}", "", f"{count} of {len(now)} trials", "always")
-    yield from _broken_rules(key, before, now)
+    known = {*before.traffic}
+    if not all([view in known for view in now.traffic]):
+        hosts = ([view.hosts for view in side.traffic] for side in (before, now))
+        yield from _new(key, "hosts", "new host", *hosts)
+        writes = ([view.writes for view in side.traffic] for side in (before, now))
+        yield from _new(key, "writes", "new write", *writes)
+    known_calls = {*before.calls}
+    if not all([view in known_calls for view in now.calls]):
+        tools = ([view.writing for view in side.calls] for side in (before, now))
+        yield from _new(key, "tools", "new tool that may write", *tools)
+    if not all([all(trial.rules.values()) for trial in now.trials]):
+        yield from _broken_rules(key, before.trials, now.trials)
 
 
-def _hosts(trial: Behaviour) -> set[str]:
-    return {request.host for request in trial.requests}
+def _new(
+    key: CaseKey, aspect: Aspect, what: str, before: Sequence[Collection[str]], now: Sequence[Collection[str]]
+) -> Iterator[Finding]:
+    known = {item for items in before for item in items}
+    for item in dict.fromkeys(item for items in now for item in sorted(items) if item not in known):
+        count = sum(item in items for items in now)
+        yield Finding(key, aspect, f"{what} {item}", "", f"{count} of {len(now)} trials", "always")
 
 
-def _writes(trial: Behaviour) -> set[str]:
-    return {
-        write_of(request.method, request.host, request.path) for request in trial.requests if request.writes
-    }
-
-
-def _write_tools(trial: Behaviour) -> set[str]:
-    # One of which nobody knows whether it writes may do so.
-    return {call.name for call in trial.tools if call.writes is not False}
-
-
-def _broken_rules(key: CaseKey, before: _Trials, now: _Trials) -> Iterator[Finding]:
+def _broken_rules(key: CaseKey, before: Sequence[Behaviour], now: Sequence[Behaviour]) -> Iterator[Finding]:
     """Rules that are broken now and never were; where a rule had nothing to judge before, it says so."""
     broken = {name for trial in before for name, kept in trial.rules.items() if not kept}
     fails = dict.fromkeys(name for trial in now for name, kept in trial.rules.items() if not kept)
@@ -52,10 +49,3 @@ def _broken_rules(key: CaseKey, before: _Trials, now: _Trials) -> Iterator[Findi
         was = f"kept in {times} of {times} trials" if times else "nothing to judge"
         is_now = f"broken in {judged.count(False)} of {len(judged)} trials"
         yield Finding(key, "resilience", f"rule {name} newly broken", was, is_now, "always")
-
-
-_LOOKS: tuple[tuple[Aspect, str, Callable[[Behaviour], set[str]]], ...] = (
-    ("hosts", "new host", _hosts),
-    ("writes", "new write", _writes),
-    ("tools", "new tool that may write", _write_tools),
-)

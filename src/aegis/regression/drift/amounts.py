@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from statistics import fmean, median
 
-from aegis.regression.drift.behaviour import Behaviour, CaseBehaviours
+from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.drift.findings import Aspect, Finding, Ratio
 from aegis.regression.findings import probability
 from aegis.regression.stats import wilcoxon
@@ -18,21 +19,24 @@ RATIO = 1.10
 _LEADING = 3
 
 _AMOUNTS: tuple[tuple[Aspect, Callable[[Behaviour], float | None], str], ...] = (
-    ("tokens", lambda trial: trial.tokens, "{:,.0f} tokens"),
-    ("cost", lambda trial: trial.cost_usd, "{:.4f} USD"),
-    ("latency", lambda trial: trial.latency_s, "{:.2f} s"),
+    ("tokens", attrgetter("tokens"), "{:,.0f} tokens"),
+    ("cost", attrgetter("cost_usd"), "{:.4f} USD"),
+    ("latency", attrgetter("latency_s"), "{:.2f} s"),
 )
 
 
-def ratios(baseline: CaseBehaviours, candidate: CaseBehaviours) -> dict[Aspect, dict[CaseKey, Ratio]]:
-    """Each case's means, of trials that have the amount; cases without a positive one on both sides are left out."""
+def ratios(
+    both: Mapping[CaseKey, tuple[Sequence[Behaviour], Sequence[Behaviour]]],
+) -> dict[Aspect, dict[CaseKey, Ratio]]:
+    """Each case's means, before and now, of trials that have the amount; cases without a positive one on both sides are
+    left out."""
     found: dict[Aspect, dict[CaseKey, Ratio]] = {}
     for aspect, amount, _ in _AMOUNTS:
         of_aspect = found[aspect] = {}
-        for key, trials in candidate.items():
-            before, now = _mean(baseline.get(key, ()), amount), _mean(trials, amount)
-            if before > 0 and now > 0:
-                of_aspect[key] = Ratio(before, now)
+        for key, (before, now) in both.items():
+            means = _mean(map(amount, before)), _mean(map(amount, now))
+            if means[0] > 0 and means[1] > 0:
+                of_aspect[key] = Ratio(*means)
     return found
 
 
@@ -78,6 +82,6 @@ def _pairs(cases: Mapping[CaseKey, Ratio]) -> list[tuple[float, float]]:
     return [(item.before, item.now) for item in cases.values()]
 
 
-def _mean(trials: Sequence[Behaviour], amount: Callable[[Behaviour], float | None]) -> float:
-    values = [value for trial in trials if (value := amount(trial)) is not None and math.isfinite(value)]
-    return fmean(values) if values else 0.0
+def _mean(amounts: Iterable[float | None]) -> float:
+    values = [value for value in amounts if value is not None and math.isfinite(value)]
+    return math.fsum(values) / len(values) if values else 0.0

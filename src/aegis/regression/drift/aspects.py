@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aegis.regression.drift import normal
 from aegis.regression.drift.behaviour import Behaviour
 from aegis.regression.drift.findings import Aspect
+from aegis.regression.drift.views import Calls, Traffic, Views, alike
 from aegis.regression.stats import distances
 
 _SHOWN_CHARS = 160
-Distance = Callable[[Any, Any], float]
+Distances = Callable[[Sequence[Any]], list[list[float]]]
+"""How far each of some different values is from each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Series:
     what: str
     before: tuple[Hashable, ...]
     now: tuple[Hashable, ...]
-    distance: Distance
+    distances: Distances
     show: Callable[[Any], str]
 
     @property
@@ -33,11 +33,48 @@ class Series:
         return len({*self.before, *self.now}) <= 1
 
 
-def series(before: Sequence[Behaviour], now: Sequence[Behaviour]) -> Iterator[Series]:
-    """Everything that can be compared in a case's trials."""
-    for aspect, what, value, distance, show in _SINGLE:
-        yield Series(aspect, what, tuple(map(value, before)), tuple(map(value, now)), distance, show)
-    yield from _arguments(before, now)
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """The trials of one case on one side, by what is compared of them."""
+
+    trials: Sequence[Behaviour]
+    calls: Sequence[Calls]
+    traffic: Sequence[Traffic]
+    words: Sequence[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, trials: Sequence[Behaviour], views: Views) -> Trials:
+        return cls(
+            trials,
+            [views.calls(trial) for trial in trials],
+            [views.traffic(trial) for trial in trials],
+            [views.words(trial) for trial in trials],
+        )
+
+
+def series(before: Trials, now: Trials) -> Iterator[Series]:
+    """Everything of a case's trials that can be compared and is not always the same."""
+    same_calls = alike([*before.calls, *now.calls])
+    same_traffic = alike([*before.traffic, *now.traffic])
+    for found in _series(before, now, calls=not same_calls, traffic=not same_traffic):
+        if not found.constant:
+            yield found
+
+
+def everything(before: Trials, now: Trials) -> Iterator[Series]:
+    """The same with what is always the same, for those who look at one case."""
+    return _series(before, now, calls=True, traffic=True)
+
+
+def _series(before: Trials, now: Trials, *, calls: bool, traffic: bool) -> Iterator[Series]:
+    if calls:
+        yield _single("tools", "tool calls", _NAMES, before.calls, now.calls)
+    if traffic:
+        yield _single("hosts", "hosts", _HOSTS, before.traffic, now.traffic)
+        yield _single("writes", "writes", _WRITES, before.traffic, now.traffic)
+    yield _single("answer", "answer", _ANSWER, before.words, now.words)
+    if calls:
+        yield from _arguments(before.calls, now.calls)
 
 
 def side(values: Sequence[Hashable], show: Callable[[Any], str]) -> str:
@@ -50,49 +87,25 @@ def shorten(text: str) -> str:
     return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 1]}…"
 
 
-def write_of(method: str, host: str, path: str) -> str:
-    return f"{method.upper()} {host}{normal.path(path)}"
+def _single(aspect: Aspect, what: str, how: _How, before: Sequence[Any], now: Sequence[Any]) -> Series:
+    value, distances_of, show = how
+    return Series(aspect, what, tuple(map(value, before)), tuple(map(value, now)), distances_of, show)
 
 
-def _names(trial: Behaviour) -> tuple[str, ...]:
-    return tuple(call.name for call in trial.tools)
-
-
-def _hosts(trial: Behaviour) -> frozenset[str]:
-    return frozenset(request.host for request in trial.requests)
-
-
-def _writes(trial: Behaviour) -> tuple[str, ...]:
-    return tuple(
-        write_of(request.method, request.host, request.path) for request in trial.requests if request.writes
-    )
-
-
-def _arguments(before: Sequence[Behaviour], now: Sequence[Behaviour]) -> Iterator[Series]:
+def _arguments(before: Sequence[Calls], now: Sequence[Calls]) -> Iterator[Series]:
     """The values at each path of each tool's arguments, in the order of the calls; only trials that call the tool are
     compared, since whether it is called is another question."""
-    sides = [[_values(trial) for trial in trials] for trials in (before, now)]
+    values = {view: view.values() for view in (*before, *now)}
+    sides = [[values[view] for view in views] for views in (before, now)]
     tools = dict.fromkeys(name for trials in sides for trial in trials for name in trial)
     for tool in tools:
         called = [[trial[tool] for trial in trials if tool in trial] for trials in sides]
         if not all(called):
             continue
-        for path in dict.fromkeys(path for trials in called for trial in trials for path in trial):
-            old, new = (tuple(tuple(trial.get(path, ())) for trial in trials) for trials in called)
-            yield Series("arguments", f"{tool} {path}", old, new, distances.edit, _show_sequence(", "))
-
-
-def _values(trial: Behaviour) -> dict[str, dict[str, list[str]]]:
-    """Tool → path → values."""
-    found: dict[str, dict[str, list[str]]] = {}
-    for call in trial.tools:
-        paths = found.setdefault(call.name, {})
-        # No arguments at all are no value of the whole.
-        for path, value in normal.leaves(call.arguments) if call.arguments else ():
-            if isinstance(value, str):
-                value = normal.text(value)
-            paths.setdefault(path, []).append(json.dumps(value, ensure_ascii=False, default=str))
-    return found
+        for path in dict.fromkeys([path for trials in called for trial in trials for path in trial]):
+            old, new = ([trial.get(path, _NOTHING) for trial in trials] for trials in called)
+            what = f"{tool} {path}"
+            yield Series("arguments", what, tuple(map(tuple, old)), tuple(map(tuple, new)), _by_edits, _LIST)
 
 
 def _show_sequence(between: str) -> Callable[[Sequence[str]], str]:
@@ -103,18 +116,34 @@ def _show_set(items: frozenset[str]) -> str:
     return shorten(", ".join(sorted(items))) or "none"
 
 
-def _word_distance(first: tuple[str, ...], second: tuple[str, ...]) -> float:
-    return distances.jaccard(distances.shingles(first), distances.shingles(second))
-
-
 def _show_answer(words: tuple[str, ...]) -> str:
     return repr(shorten(" ".join(words))) if words else "none"
 
 
-_Row = tuple[Aspect, str, Callable[[Behaviour], Hashable], Distance, Callable[[Any], str]]
-_SINGLE: tuple[_Row, ...] = (
-    ("tools", "tool calls", _names, distances.edit, _show_sequence(" → ")),
-    ("hosts", "hosts", _hosts, distances.jaccard, _show_set),
-    ("writes", "writes", _writes, distances.edit, _show_sequence(", ")),
-    ("answer", "answer", lambda trial: normal.words(trial.answer), _word_distance, _show_answer),
-)
+def _by_edits(kinds: Sequence[Any]) -> list[list[float]]:
+    return _between(kinds, distances.edit)
+
+
+def _by_members(kinds: Sequence[Any]) -> list[list[float]]:
+    return _between(kinds, distances.jaccard)
+
+
+def _by_words(kinds: Sequence[Any]) -> list[list[float]]:
+    return _between(list(map(distances.shingles, kinds)), distances.jaccard)
+
+
+def _between(kinds: Sequence[Any], distance: Callable[[Any, Any], float]) -> list[list[float]]:
+    between = [[0.0] * len(kinds) for _ in kinds]
+    for row, first in enumerate(kinds):
+        for column in range(row):
+            between[row][column] = between[column][row] = distance(first, kinds[column])
+    return between
+
+
+_How = tuple[Callable[[Any], Hashable], Distances, Callable[[Any], str]]
+_NOTHING: list[str] = []
+_LIST = _show_sequence(", ")
+_NAMES: _How = (lambda view: view.names, _by_edits, _show_sequence(" → "))
+_HOSTS: _How = (lambda view: view.hosts, _by_members, _show_set)
+_WRITES: _How = (lambda view: view.writes, _by_edits, _LIST)
+_ANSWER: _How = (lambda words: words, _by_words, _show_answer)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aegis.regression.drift import always, amounts, aspects
-from aegis.regression.drift.aspects import Series
+from aegis.regression.drift.aspects import Series, Trials
 from aegis.regression.drift.behaviour import CaseBehaviours
 from aegis.regression.drift.findings import Drift, Finding, Grade
+from aegis.regression.drift.views import Views
 from aegis.regression.stats import permutation
 from aegis.regression.stats.multiple import benjamini_hochberg
 from aegis.regression.trials import CaseKey
@@ -25,29 +26,36 @@ class _Tested:
     testable: bool
 
 
-def compare(baseline: CaseBehaviours, candidate: CaseBehaviours, q: float = Q) -> Drift:
+def compare(
+    baseline: CaseBehaviours, candidate: CaseBehaviours, q: float = Q, *, chars: int | None = None
+) -> Drift:
     """What the candidate does differently in the cases that both sides have judged trials of.
 
     Tool calls, arguments, hosts, writes and answers: the distances between trials of both sides against those within
     a side, by permutation, corrected for all cases with Benjamini and Hochberg's method for each aspect. Tokens, cost
-    and latency: over the suite.
+    and latency: over the suite. Texts are cut to `chars` characters: where a side was cut when it was stored, so must
+    the other be (`snapshot.common_chars`).
     """
-    both = [key for key, trials in candidate.items() if trials and baseline.get(key)]
-    findings = [found for key in both for found in always.find(key, baseline[key], candidate[key])]
-    tested = [item for key in both for item in _test(key, baseline, candidate, q)]
+    both = {key: (baseline[key], trials) for key, trials in candidate.items() if trials and baseline.get(key)}
+    views = Views(chars)
+    findings: list[Finding] = []
+    tested: list[_Tested] = []
+    for key, sides in both.items():
+        before, now = (Trials.of(trials, views) for trials in sides)
+        findings += always.find(key, before, now)
+        tested += _test(key, before, now, q)
     for aspect in dict.fromkeys(item.series.aspect for item in tested):
         findings += _grade([item for item in tested if item.series.aspect == aspect], q)
-    measured = amounts.ratios(baseline, candidate)
+    measured = amounts.ratios(both)
     return Drift((*findings, *amounts.find(measured)), measured)
 
 
-def _test(key: CaseKey, baseline: CaseBehaviours, candidate: CaseBehaviours, q: float) -> Iterator[_Tested]:
-    for series in aspects.series(baseline[key], candidate[key]):
-        # What is always the same can't differ, and need not be counted among the tests.
-        if series.constant:
-            continue
+def _test(key: CaseKey, before: Trials, now: Trials, q: float) -> Iterator[_Tested]:
+    # What is always the same can't differ, and is not counted among the tests.
+    for series in aspects.series(before, now):
         sizes = len(series.before), len(series.now)
-        p = permutation.larger_between(_distances(series), sizes[0])
+        # What is above the level before the correction is above it afterwards, too.
+        p = permutation.larger_between(_distances(series), sizes[0], above=q)
         yield _Tested(key, series, p, testable=permutation.least(*sizes) <= q)
 
 
@@ -72,11 +80,9 @@ def _finding(item: _Tested, p: float | None) -> Finding:
 def _distances(series: Series) -> permutation.Distances:
     """Each pair of different values is measured once: most trials of a case do the same."""
     values = (*series.before, *series.now)
-    kinds = list(dict.fromkeys(values))
-    number = {value: index for index, value in enumerate(kinds)}
-    between = [[0.0] * len(kinds) for _ in kinds]
-    for row, first in enumerate(kinds):
-        for column in range(row):
-            between[row][column] = between[column][row] = series.distance(first, kinds[column])
-    places = [number[value] for value in values]
-    return tuple(tuple(between[row][column] for column in places) for row in places)
+    number: dict[Hashable, int] = {}
+    places = [number.setdefault(value, len(number)) for value in values]
+    between = series.distances(list(number))
+    if len(number) == len(values):
+        return between
+    return [[between[row][column] for column in places] for row in places]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 _VOLATILE = re.compile(
@@ -18,26 +18,60 @@ _VOLATILE = re.compile(
 _WORD = re.compile(r"<\w+>|[\w.,:%€$£'-]*\w[%€$£]?|[€$£%]")
 _NUMBER_PART = re.compile(r"\d+|<\w+>")
 
+_SHORTEST_VOLATILE = 12
+
 MAX_CHARS = 20_000
 """Of a text that are compared."""
 
 
 def text(value: str) -> str:
     """With UUIDs, times and digests replaced by their kind. Other numbers stay: an amount that changes is a change."""
-    return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value[:MAX_CHARS])
+    return without_volatile(value[:MAX_CHARS])
 
 
-@lru_cache(maxsize=8_192)
+def without_volatile(value: str) -> str:
+    """The same, however long the text."""
+    if len(value) < _SHORTEST_VOLATILE:
+        return value
+    return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
+
+
 def words(value: str) -> tuple[str, ...]:
     """The words of a text in lower case: white space, punctuation and marks of emphasis aside."""
-    return tuple(_WORD.findall(text(value).casefold()))
+    # Nothing that is looked for holds white space, so each piece of text can be looked at by itself, and most are
+    # known.
+    known = _words_of
+    if len(known) > _MOST_KNOWN:
+        known.clear()
+    found: list[str] = []
+    for piece in value[:MAX_CHARS].split():
+        found += known[piece]
+    return tuple(found)
 
 
-@lru_cache(maxsize=8_192)
+class _Words(dict[str, tuple[str, ...]]):
+    def __missing__(self, piece: str) -> tuple[str, ...]:
+        found = self[piece] = tuple(map(sys.intern, _WORD.findall(without_volatile(piece).casefold())))
+        return found
+
+
+class _Parts(dict[str, str]):
+    def __missing__(self, part: str) -> str:
+        plain = without_volatile(part)
+        found = self[part] = "*" if _NUMBER_PART.fullmatch(plain) else plain
+        return found
+
+
+_MOST_KNOWN = 200_000
+_words_of, _parts_of = _Words(), _Parts()
+
+
 def path(value: str) -> str:
     """The path of a request without its query, ids as `*`: `/orders/1042` → `/orders/*`."""
-    parts = text(value.split("?", 1)[0]).split("/")
-    return "/".join("*" if _NUMBER_PART.fullmatch(part) else part for part in parts)
+    if len(_parts_of) > _MOST_KNOWN:
+        _parts_of.clear()
+    parts = value.split("?", 1)[0][:MAX_CHARS].split("/")
+    return "/".join(map(_parts_of.__getitem__, parts))
 
 
 def leaves(value: Any, at: str = "$") -> Iterator[tuple[str, Any]]:
