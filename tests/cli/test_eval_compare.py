@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from aegis.report.compared import lines
 from aegis.report.text import columns
 from aegis.results import Ledger
 from aegis.results.comparisons import validate
-from support.compared_runs import behaviour
+from support.compared_runs import Rates, behaviour
 
 BASE, HEAD = "20261120-090000-b4se", "20261123-101500-ab12"
 BEFORE = {"refund": (20, 0), "cancel": (20, 0), "lookup": (17, 3), "gone": (20, 0)}
@@ -204,6 +205,37 @@ def test_a_file_stands_for_a_run_and_needs_no_ledger(folder: Folder, runs: Runs,
     assert folder("eval", "compare", "base.aegis", HEAD).code == 1
 
 
+def test_a_branch_stands_for_its_nearest_results(folder: Folder, runs: Runs) -> None:
+    def git(*args: str) -> str:
+        options = ("-c", "user.name=n", "-c", "user.email=n@example.com", "-c", "commit.gpgsign=false")
+        done = subprocess.run(
+            ["git", *options, *args], cwd=folder.path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    def commit(name: str) -> str:
+        git("commit", "-q", "--allow-empty", "-m", name)
+        return git("rev-parse", "HEAD")
+
+    def add(run_id: str, rates: Rates, commit: str, branch: str) -> None:
+        where = {"commit": commit, "branch": branch, "dirty": False, "prefix": ""}
+        runs.add(run_id, rates, config={"git": where}, commit=commit, branch=branch)
+
+    git("init", "-q", "-b", "main")
+    add(BASE, BEFORE, commit("first"), "main")
+    commit("without results")
+    git("checkout", "-q", "-b", "feature")
+    add(HEAD, NOW, commit("a change"), "feature")
+    for head in ("latest", "feature"):
+        ran = folder("eval", "compare", "main", head)
+        assert ran.code == 1, ran.stderr
+        assert f"base  run {BASE} of" in ran.stdout
+        assert "note: main: the nearest results are 1 commit back" in ran.stdout
+        assert "REGRESSED  refund: passed 20 of 20 before, 1 of 5 now" in ran.stdout
+    ran = folder("eval", "compare", "nosuchbranch", "latest")
+    assert (ran.code, ran.stderr.count("error:")) == (2, 1)
+
+
 def test_all_shows_every_case(folder: Folder, runs: Runs) -> None:
     names = [f"case-{index:03}" for index in range(60)]
     runs.add(BASE, dict.fromkeys(names, (20, 0)))
@@ -241,7 +273,7 @@ def test_what_cannot_be_compared_is_refused_with_one_message(folder: Folder, run
         "20260106-replay": "run 20260106-replay is a replay",
         "20260": "'20260' is the beginning of several runs",
         "2027": "there is no run '2027'",
-        "nosuchbranch": "'nosuchbranch' cannot be compared: nothing is known of 'nosuchbranch'",
+        "nosuchbranch": "'nosuchbranch' is no run and no file, and branches can't be looked up",
     }.items():
         ran = folder("eval", "compare", "20260101-base", head)
         assert ran.code == 2, head

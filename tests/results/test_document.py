@@ -66,6 +66,7 @@ def test_document_of_a_mixed_run() -> None:
         "case": "refund",
         "variant": "baseline",
         "number": 1,
+        "weather": 1,
         "outcome": "passed",
         "reason": "",
         "scores": [{"scorer": "answer", "passed": True, "value": 1.0, "reason": "contains 'refund'", "parts": []}],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +138,8 @@ def _sides(base: str, head: str, root: Path, ledger: Ledger | None) -> tuple[_Si
     before, now = (_named(asked, ledger) for asked in (base, head))
     if now is None:
         now = _found(head, root, ledger, [before.facts] if before is not None else _recent(ledger))
+        # Trials of older commits are added to a baseline; what is compared with it is one run.
+        now = replace(now, snapshots=now.snapshots[:1])
     if before is None:
         before = _found(base, root, ledger, [now.facts])
     return before, now

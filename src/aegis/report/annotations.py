@@ -121,23 +121,27 @@ def _remarks(document: Document) -> Iterator[_Remark]:
 
 def _failing(document: Document, regressed: set[tuple[str, str]]) -> Iterator[_Remark]:
     decisive = _decisive(document)
-    failed: dict[tuple[str, str], list[Document]] = {}
-    for trial in document["trials"]:
-        if trial["outcome"] in ("failed", "timeout"):
-            failed.setdefault((trial["case"], trial["variant"]), []).append(trial)
     rows = {(row.case, row.variant): row for row in show.case_rows(document)}
-    for key, trials in failed.items():
+    for key, trials in _grouped(document, ("failed", "timeout")).items():
         if key not in regressed:
             text = f"{len(trials)} of {counted(rows[key].trials, 'trial')} failed"
             item = {"case": key[0], "variant": key[1]}
             kind: Kind = "error" if decisive is None or key in decisive else "warning"
             yield _about(kind, "failure", item, "failed", text, show.reason(trials[0]))
     if document.get("baseline") is None:
-        for (case, variant), row in rows.items():
-            if lost := [t for t in _lost(document) if (t["case"], t["variant"]) == (case, variant)]:
-                text = f"{len(lost)} of {counted(row.trials, 'trial')} not judged"
-                item = {"case": case, "variant": variant}
-                yield _about("warning", "unjudged", item, "could not be judged", text, show.reason(lost[0]))
+        for key, trials in _grouped(document, ("error", "cancelled")).items():
+            text = f"{len(trials)} of {counted(rows[key].trials, 'trial')} not judged"
+            item = {"case": key[0], "variant": key[1]}
+            yield _about("warning", "unjudged", item, "could not be judged", text, show.reason(trials[0]))
+
+
+def _grouped(document: Document, outcomes: Sequence[str]) -> dict[tuple[str, str], list[Document]]:
+    """(case, variant) → its trials with one of these outcomes."""
+    found: dict[tuple[str, str], list[Document]] = {}
+    for trial in document["trials"]:
+        if trial["outcome"] in outcomes:
+            found.setdefault((trial["case"], trial["variant"]), []).append(trial)
+    return found
 
 
 def _decisive(document: Document) -> set[tuple[str, str]] | None:
@@ -150,10 +154,6 @@ def _decisive(document: Document) -> set[tuple[str, str]] | None:
     if "new-failure" in comparison["policy"]["fail_on"]:
         return {(item["case"], item["variant"]) for item in comparison["new_failures"]}
     return set()
-
-
-def _lost(document: Document) -> list[Document]:
-    return [trial for trial in document["trials"] if trial["outcome"] in ("error", "cancelled")]
 
 
 def _drift(findings: Sequence[Document]) -> Iterator[_Remark]:
