@@ -9,7 +9,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -227,9 +227,10 @@ def conclude(ledger: Ledger, run_id: str, outputs: Outputs, duration_s: float) -
         now.trials,
         duration_s=round(duration_s, 3),
         compared=compared,
-        snapshot=ledger.blobs.put(snapshots.to_bytes(now.snapshot)),
         places=against.contents_of(ledger, now.run)[1],
     )
+    facts = replace(now.snapshot.facts, verdict=document["verdict"])
+    document["snapshot"] = ledger.blobs.put(snapshots.to_bytes(replace(now.snapshot, facts=facts)))
     ledger.finish_run(run_id, "interrupted" if unfinished else "complete", document)
     outputs.write(document)
     outputs.export(document, ledger)

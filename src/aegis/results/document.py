@@ -55,7 +55,6 @@ def build(
     *,
     duration_s: float | None = None,
     compared: Compared | None = None,
-    snapshot: str | None = None,
     places: Mapping[str, Sequence[Any]] | None = None,
 ) -> dict[str, Any]:
     """Make the document of a run from its records. Pure.
@@ -69,8 +68,8 @@ def build(
     None. Other keys are left alone, and so are keys of the mappings that the document doesn't have.
 
     The verdict is that of `compared`, else the threshold's. It counts every trial in `trials` as planned, apart
-    from those of confirmation; one without an outcome appears as `cancelled`, reason `not run`. `snapshot` is the
-    digest of what later runs are compared with; `places` has (file, line) of each case. A trial's result is a
+    from those of confirmation; one without an outcome appears as `cancelled`, reason `not run`. `snapshot` is
+    None: it holds the verdict, so its maker adds it. `places` has (file, line) of each case. A trial's result is a
     TrialResult as JSON; its `trace` is the digest of a blob, or the trace itself, from which `answer`, `turns` and
     the number of tool calls are then taken. `usage`, `exchanges` and `prices` (which ones, as text) stand beside
     it, and `simulator` (what the models of simulated users took, or None).
@@ -104,7 +103,7 @@ def build(
         "duration_s": _finite(config.get("duration_s") if duration_s is None else duration_s),
         "fingerprint": config.get("fingerprint"),
         "environment": config.get("environment"),
-        "snapshot": snapshot,
+        "snapshot": None,
         "selected": bool(config.get("selected")),
         "git": _pick(config["git"], _GIT) if config.get("git") else None,
         "seed": config.get("seed"),
