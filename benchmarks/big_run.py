@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -34,7 +35,7 @@ class Words:
         self._next: defaultdict[str, list[str]] = defaultdict(list)
         for page in sorted(DOCS.glob("*.md")):
             words = re.findall(r"[A-Za-z][a-z'-]*[,.]?", page.read_text())
-            for word, following in zip(words, words[1:], strict=False):
+            for word, following in pairwise(words):
                 self._next[word].append(following)
         self._begin = [word for word in self._next if word[0].isupper()]
 

@@ -194,8 +194,8 @@ def test_cutting_twice_is_cutting_once(text: str, one: int, two: int) -> None:
 
 def test_an_id_is_not_cut_in_two() -> None:
     text = "The refund for 00000000-0000-4000-8000-000000000001 is done."
-    assert shorten.answer(text, 30) == "The refund for …"
-    assert shorten.answer("word " * 10, 12) == "word word …"
+    assert shorten.answer(text, 30) == "The refund for…"
+    assert shorten.answer("word " * 10, 12) == "word word…"
 
 
 values = st.recursive(

@@ -10,6 +10,7 @@ from aegis.regression.drift.aspects import Series, Trials
 from aegis.regression.drift.behaviour import CaseBehaviours
 from aegis.regression.drift.findings import Drift, Finding, Grade
 from aegis.regression.drift.views import Views
+from aegis.regression.nocycles import uncollected
 from aegis.regression.stats import permutation
 from aegis.regression.stats.multiple import benjamini_hochberg
 from aegis.regression.trials import CaseKey
@@ -26,6 +27,7 @@ class _Tested:
     testable: bool
 
 
+@uncollected()
 def compare(
     baseline: CaseBehaviours, candidate: CaseBehaviours, q: float = Q, *, chars: int | None = None
 ) -> Drift:

@@ -66,11 +66,20 @@ class _Vocabulary(dict[str, Any]):
     def __init__(self) -> None:
         self.words: list[str] = []
         self._numbers: dict[str, int] = {}
+        self._several: dict[str, list[int]] = {}
 
     def number(self, word: str) -> int:
         found = self._numbers.setdefault(word, len(self.words))
         if found == len(self.words):
             self.words.append(word)
+        return found
+
+    def several(self, piece: str) -> list[int]:
+        found = self._several.get(piece)
+        if found is None:
+            found = list(map(self.number, _words(piece)))
+            if len(self._several) < _MOST_KNOWN:
+                self._several[piece] = found
         return found
 
     def __missing__(self, piece: str) -> int | None:

@@ -125,8 +125,8 @@ def _cut(text: str, chars: int) -> str:
     if _NEXT.match(text, chars) and (part := _PART.search(text, max(0, chars - 64), chars)):
         begin = part.start()
         if begin > max(0, chars - 64):
-            return text[:begin]
-    return text[:chars]
+            return text[:begin].rstrip()
+    return text[:chars].rstrip()
 
 
 def _digest(text: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Sequence
-from functools import cached_property
 from typing import Any
 
 from aegis.regression.drift import normal, shorten
@@ -39,24 +38,15 @@ class Use:
 class Calls:
     """All of a trial."""
 
+    __slots__ = ("arguments", "may_write", "names")
+
     def __init__(self, uses: tuple[Use, ...]) -> None:
-        self.uses = uses
-
-    @cached_property
-    def names(self) -> tuple[str, ...]:
-        return tuple([use.name for use in self.uses])
-
-    @cached_property
-    def may_write(self) -> frozenset[str]:
-        return frozenset([use.name for use in self.uses if use.may_write])
-
-    @cached_property
-    def arguments(self) -> dict[str, tuple[Leaves, ...]]:
+        self.names = tuple([use.name for use in uses])
+        self.may_write = frozenset([use.name for use in uses if use.may_write])
+        self.arguments: dict[str, tuple[Leaves, ...]] = {}
         """By tool, in the order of the calls."""
-        found: dict[str, tuple[Leaves, ...]] = {}
-        for use in self.uses:
-            found[use.name] = (*found.get(use.name, ()), use.leaves)
-        return found
+        for use in uses:
+            self.arguments[use.name] = (*self.arguments.get(use.name, ()), use.leaves)
 
 
 class Traffic:

@@ -14,6 +14,7 @@ import zstandard
 
 from aegis.errors import UsageError
 from aegis.regression.drift.behaviour import Behaviour, Request, ToolUse
+from aegis.regression.nocycles import uncollected
 from aegis.regression.snapshot.encode import COUNTS, MAX_AMOUNT
 from aegis.regression.snapshot.model import SCHEMA, Facts, Snapshot
 from aegis.regression.trials import CaseKey, Trials
@@ -47,7 +48,8 @@ def from_bytes(data: bytes, where: str) -> Snapshot:
     whatever they are. Takes at most a few hundred MiB for that.
     """
     try:
-        return _read(_parse(data))
+        with uncollected():
+            return _read(_parse(data))
     except _Newer as newer:
         raise UsageError(
             f"{where} was written by a newer Aegis: its schema is {newer}, and this one reads {SCHEMA}",

@@ -24,7 +24,7 @@ _QUICK_LEVEL = 3
 _QUICK_RATIO = 0.78
 """What `LEVEL` makes of the size at `_QUICK_LEVEL`, about; it only saves tries."""
 
-_BASE_BYTES, _TRIAL_BYTES = 256 * 1024, 48
+_BASE_BYTES, _TRIAL_BYTES = 256 * 1024, 40
 """How large a snapshot may be: so much, and so much more a trial."""
 _CHARS = (shorten.LONGEST, 3_000, 2_000, 1_400, 1_000, 700, 500, 360, 256, 192, 144, 112, 88, 64, 48, 32, 16)
 """The lengths to which answers and arguments are cut until it is no larger."""

@@ -15,6 +15,8 @@ def edit(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
     if first == second:
         return 0.0
     longer = max(len(first), len(second))
+    if longer == 1:
+        return 1.0
     begin, (first, second) = 0, sorted((first, second), key=len)
     for item, other in zip(first, second, strict=False):
         if item != other:
