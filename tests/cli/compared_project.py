@@ -81,7 +81,7 @@ class Runs:
                         final=True,
                     )
             digest = ledger.blobs.put(to_bytes(snapshot)) if keep else None
-            document = build(record, ledger.trials(run_id), duration_s=3.0, snapshot=digest)
+            document = build(record, ledger.trials(run_id), duration_s=3.0) | {"snapshot": digest}
             ledger.finish_run(run_id, status, document if status == "complete" else None)
         return snapshot
 

@@ -253,11 +253,11 @@ def test_git_and_fingerprint(project: Folder, driver: FakeDriver) -> None:
 
     git("init", "-q", "-b", "main")
     before = aegis.eval.run("echo").document
-    assert before["git"] == {"commit": None, "branch": "main", "dirty": False}
+    assert before["git"] == {"commit": None, "branch": "main", "dirty": False, "prefix": ""}
     git("add", "evals", "aegis.toml")
     git("commit", "-q", "-m", "first")
     committed = aegis.eval.run("echo").document
-    assert committed["git"] == {"commit": git("rev-parse", "HEAD"), "branch": "main", "dirty": False}
+    assert committed["git"] == {"commit": git("rev-parse", "HEAD"), "branch": "main", "dirty": False, "prefix": ""}
     project.suite("echo", ECHO.replace("command: cat", "command: cat -"))
     changed = aegis.eval.run("echo").document
     assert changed["git"]["dirty"] is True
