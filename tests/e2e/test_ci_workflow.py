@@ -14,13 +14,9 @@ from e2e_expressions import evaluate, filled, holds
 from e2e_workflow import Job, Runner
 from ruamel.yaml import YAML
 
-from aegis.cli.root import _COMMANDS
 from support.fake_forge import TOKEN, Forge, serving
 
 pytestmark = [pytest.mark.e2e, pytest.mark.vm, pytest.mark.timeout(4 * DEADLINE_S)]
-
-COMPARES = "baseline" in _COMMANDS
-comparing = pytest.mark.skipif(not COMPARES, reason="there is no aegis baseline")
 
 SUITE = """\
 suite: desk
@@ -209,7 +205,6 @@ def test_a_pull_request_that_is_compared_with_nothing(repository: Repository) ->
     assert passed["Comment"].log.startswith("comment updated")
 
 
-@comparing
 @START
 def test_a_pull_request_that_is_compared_with_main(repository: Repository, start: Start) -> None:
     main = repository.push()
@@ -273,7 +268,6 @@ def test_gitlab_on_the_default_branch(repository: Repository) -> None:
     assert (report / "run.xml").exists()
 
 
-@comparing
 def test_a_merge_request_on_gitlab(repository: Repository) -> None:
     main = repository.push()
     (code, log), _ = gitlab(main, CI_PIPELINE_SOURCE="push", CI_COMMIT_BRANCH="main")
@@ -289,7 +283,6 @@ def test_a_merge_request_on_gitlab(repository: Repository) -> None:
     assert "refund" in body
 
 
-@comparing
 def test_a_pull_request_before_main_has_results_is_not_green(repository: Repository) -> None:
     job = workflow(repository.pull_request("idea", agent=f"{AGENT}# the same\n"))
     assert job.failed, job
