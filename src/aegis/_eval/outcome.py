@@ -51,6 +51,11 @@ class EvalResult:
         return rate
 
     @property
+    def regressions(self) -> tuple[dict[str, Any], ...]:
+        """The cases that are confirmed to have got worse than the baseline, the surest first, as in the document."""
+        return tuple(self.document["regressions"])
+
+    @property
     def trials(self) -> tuple[dict[str, Any], ...]:
         """Every planned trial, as in the document."""
         return tuple(self.document["trials"])

@@ -38,7 +38,7 @@ class Recorded:
         self._run_id = record.run_id
         self._ledger = ledger
         self._trials: dict[str, tuple[PlannedTrial, bool]] = {}
-        for entry in document["trials"]:
+        for entry in (*document["trials"], *document.get("confirmations", ())):
             trial = PlannedTrial(entry["case"], entry["variant"], entry["number"])
             self._trials[label(trial)] = trial, entry["trace"] is not None
 
