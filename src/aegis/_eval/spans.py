@@ -14,8 +14,9 @@ from aegis.trace.otlp_http import send
 
 
 def send_all(url: str, document: Mapping[str, Any], ledger: Ledger) -> int:
-    """Send every trial of the run that left a trace, those that confirm included; returns how many spans. Sending one again gives the same spans.
-    Raises `InfrastructureError` when the collector takes one no more; the rest is not tried then."""
+    """Send every trial of the run that left a trace, those that confirm included; returns how many spans. Sending one
+    again gives the same spans. Raises `InfrastructureError` when the collector takes one no more; the rest is not tried
+    then."""
     sent = 0
     for entry in (*document["trials"], *document.get("confirmations", ())):
         if entry["trace"]:
