@@ -30,3 +30,9 @@ def remote(tmp_path: Path, repo: Repository) -> Path:
     repo.git("remote", "add", "origin", str(path))
     repo.git("push", "--quiet", "--set-upstream", "origin", "main")
     return path
+
+
+@pytest.fixture
+def other(tmp_path: Path, remote: Path) -> Repository:
+    """Another clone of the same remote."""
+    return Repository(tmp_path / "other", clone_of=str(remote))
