@@ -57,7 +57,7 @@ def _test(key: CaseKey, before: Trials, now: Trials, q: float) -> Iterator[_Test
     for series in aspects.series(before, now):
         sizes = len(series.before), len(series.now)
         # What is above the level before the correction is above it afterwards, too.
-        p = permutation.larger_between(_distances(series), sizes[0], above=q)
+        p = _probability(series, q)
         yield _Tested(key, series, p, testable=permutation.least(*sizes) <= q)
 
 
@@ -79,12 +79,12 @@ def _finding(item: _Tested, p: float | None) -> Finding:
     return Finding(item.key, series.aspect, series.what, before, now, grade, p)
 
 
-def _distances(series: Series) -> permutation.Distances:
-    """Each pair of different values is measured once: most trials of a case do the same."""
+def _probability(series: Series, q: float) -> float:
     values = (*series.before, *series.now)
     number: dict[Hashable, int] = {}
     places = [number.setdefault(value, len(number)) for value in values]
-    between = series.distances(list(number))
+    # Each pair of different values is measured once: most trials of a case do the same.
+    pairs, first = series.distances(list(number)), len(series.before)
     if len(number) == len(values):
-        return between
-    return [[between[row][column] for column in places] for row in places]
+        return permutation.larger_between_pairs(pairs, first, len(values) - first, above=q)
+    return permutation.larger_between_kinds(places, pairs, first, above=q)

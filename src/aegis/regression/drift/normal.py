@@ -48,12 +48,17 @@ def numbered(value: str) -> tuple[int, ...]:
     """The words of a text, each as its number: the same for the same word as long as the process lives."""
     # Nothing that is looked for holds white space, so each piece of the text can be looked at by itself; most are
     # known, and most are one word.
-    numbers = list(map(_vocabulary.__getitem__, value[:MAX_CHARS].split()))
+    pieces = value[:MAX_CHARS].split()
+    numbers = tuple(map(_vocabulary.__getitem__, pieces))
     if None not in numbers:
-        return tuple(numbers)
-    return tuple(
-        [_vocabulary.number(found) for piece in value[:MAX_CHARS].split() for found in _words(piece)]
-    )
+        return numbers
+    found: list[int] = []
+    for piece, number in zip(pieces, numbers, strict=True):
+        if number is None:
+            found += _vocabulary.several(piece)
+        else:
+            found.append(number)
+    return tuple(found)
 
 
 def _words(piece: str) -> list[str]:
