@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from aegis.regression.drift import normal
 from aegis.regression.drift.behaviour import Behaviour
@@ -20,8 +19,7 @@ Distances = Callable[[Sequence[Any]], Sequence[float]]
 """How far each pair of some different values is apart: 0 and 1, 0 and 2, …, 1 and 2, …"""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One thing that each trial of a case did, in both sides."""
 
     aspect: Aspect
@@ -32,8 +30,7 @@ class Series:
     show: Callable[[Any], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Trials:
+class Trials(NamedTuple):
     """The trials of one case on one side, by what is compared of them."""
 
     trials: Sequence[Behaviour]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aegis.regression.drift import always, amounts, aspects
 from aegis.regression.drift.aspects import Series, Trials
 from aegis.regression.drift.behaviour import CaseBehaviours
-from aegis.regression.drift.findings import Drift, Finding, Grade
+from aegis.regression.drift.findings import Aspect, Drift, Finding, Grade
 from aegis.regression.drift.views import Views
 from aegis.regression.nocycles import uncollected
 from aegis.regression.stats import permutation
@@ -19,8 +20,7 @@ Q = 0.10
 """At most this share of the differences that are called significant is expected to be chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
+class _Tested(NamedTuple):
     key: CaseKey
     series: Series
     p: float
@@ -39,15 +39,21 @@ def compare(
     the other be (`snapshot.common_chars`).
     """
     both = {key: (baseline[key], trials) for key, trials in candidate.items() if trials and baseline.get(key)}
-    views = Views(chars)
     findings: list[Finding] = []
-    tested: list[_Tested] = []
-    for key, sides in both.items():
-        before, now = (Trials.of(trials, views) for trials in sides)
-        findings += always.find(key, before, now)
-        tested += _test(key, before, now, q)
-    for aspect in dict.fromkeys(item.series.aspect for item in tested):
-        findings += _grade([item for item in tested if item.series.aspect == aspect], q)
+    tested: dict[Aspect, list[_Tested]] = {}
+    tests: Counter[Aspect] = Counter()
+    for key, (before, now) in both.items():
+        views = Views(chars)
+        sides = Trials.of(before, views), Trials.of(now, views)
+        findings += always.find(key, *sides)
+        for item in _test(key, *sides, q):
+            of_aspect = tested.setdefault(item.series.aspect, [])
+            tests[item.series.aspect] += item.testable
+            # Of what is not significant by itself nothing but the number matters.
+            if item.p <= q or not item.testable:
+                of_aspect.append(item)
+    for aspect, items in tested.items():
+        findings += _grade(items, tests[aspect], q)
     measured = amounts.ratios(both)
     return Drift((*findings, *amounts.find(measured)), measured)
 
@@ -61,9 +67,11 @@ def _test(key: CaseKey, before: Trials, now: Trials, q: float) -> Iterator[_Test
         yield _Tested(key, series, p, testable=permutation.least(*sizes) <= q)
 
 
-def _grade(tested: Sequence[_Tested], q: float) -> Iterator[Finding]:
+def _grade(tested: Sequence[_Tested], tests: int, q: float) -> Iterator[Finding]:
+    """`tests` were done; those that are not among `tested` had a larger p-value than `q`."""
     able = [item for item in tested if item.testable]
-    for item, p in zip(able, benjamini_hochberg([item.p for item in able]), strict=True):
+    values = [*(item.p for item in able), *[1.0] * (tests - len(able))]
+    for item, p in zip(able, benjamini_hochberg(values), strict=False):
         if p <= q:
             yield _finding(item, p)
     for item in tested:
