@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 _VOLATILE = re.compile(
@@ -18,6 +19,8 @@ _WORD = re.compile(r"<\w+>|[\w.,:%€$£'-]*\w[%€$£]?|[€$£%]")
 _NUMBER_PART = re.compile(r"\d+|<\w+>")
 
 _SHORTEST_VOLATILE = 12
+_HINT = re.compile(r"[\d-]")
+"""Where neither is, nothing is volatile."""
 
 MAX_CHARS = 20_000
 """Of a text that are compared."""
@@ -30,7 +33,7 @@ def text(value: str) -> str:
 
 def without_volatile(value: str) -> str:
     """The same, however long the text."""
-    if len(value) < _SHORTEST_VOLATILE:
+    if len(value) < _SHORTEST_VOLATILE or not _HINT.search(value):
         return value
     return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
 
@@ -127,6 +130,7 @@ def leaves(value: Any, at: str = "$") -> Iterator[tuple[str, Any]]:
         yield at, value
 
 
+@lru_cache(maxsize=4_096)
 def member(at: str, name: str) -> str:
     """The path of a member of the object at this path."""
     return f"{at}.{name}" if str(name).isidentifier() else f"{at}[{name!r}]"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from aegis.regression.drift import normal, shorten
@@ -164,8 +165,14 @@ def write_of(method: str, host: str, path: str) -> str:
 
 
 def _as_json(value: Any, chars: int | None) -> str:
-    if type(value) is not str:
-        return json.dumps(value, ensure_ascii=False, default=str)
-    return json.dumps(
-        normal.text(value if chars is None else shorten.argument(value, chars)), ensure_ascii=False
-    )
+    if type(value) is str:
+        return _text(value, chars)
+    return str(value) if type(value) is int else _encode(value)
+
+
+@lru_cache(maxsize=1_024)
+def _text(value: str, chars: int | None) -> str:
+    return _encode(normal.text(value if chars is None else shorten.argument(value, chars)))
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, default=str).encode

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Sequence, Set
 from functools import reduce
-from itertools import accumulate, chain
+from itertools import accumulate, chain, combinations
 from operator import or_
 
 
@@ -78,7 +78,7 @@ def shingles(words: Sequence[str], width: int = 2) -> frozenset[tuple[str, ...]]
 def shingle_jaccards(texts: Sequence[Sequence[int]]) -> list[float]:
     """`jaccard` of the `shingles` of each pair of texts (0 and 1, 0 and 2, …), whose words are numbers below 2^32."""
     ends = list(accumulate(map(len, texts)))
-    words = array("I", chain.from_iterable(texts))
+    words = array("I", list(chain.from_iterable(texts)))
     if words.itemsize != 4:  # pragma: no cover - no platform that is supported
         raise TypeError("an unsigned int has four bytes")
     # Two words that follow one another are one number: those at even places, and those at odd ones.
@@ -98,11 +98,11 @@ def shingle_jaccards(texts: Sequence[Sequence[int]]) -> list[float]:
             # A single word is no run of two.
             masks.append(bits.setdefault(-1 - text[0], 1 << len(bits)) if text else 0)
     sizes = [mask.bit_count() for mask in masks]
+    boths = [(one & other).bit_count() for one, other in combinations(masks, 2)]
     # Nothing is 0 from nothing.
     return [
-        1 - (both := (one & other).bit_count()) / ((own + others - both) or 1) if own or others else 0.0
-        for index, (one, own) in enumerate(zip(masks, sizes, strict=True), 1)
-        for other, others in zip(masks[index:], sizes[index:], strict=True)
+        1 - both / (size - both) if size else 0.0
+        for both, size in zip(boths, map(sum, combinations(sizes, 2)), strict=True)
     ]
 
 
