@@ -64,7 +64,7 @@ def jaccard(first: Set[Hashable], second: Set[Hashable]) -> float:
     return 1 - len(first & second) / either if either else 0.0
 
 
-def shingles(words: Sequence[str], width: int = 2) -> frozenset[tuple[str, ...]]:
+def shingles(words: Sequence[Hashable], width: int = 2) -> frozenset[tuple[Hashable, ...]]:
     """All runs of `width` neighbouring words, so that sets of them see the order.
 
     A. Z. Broder, "On the resemblance and containment of documents", Compression and Complexity of Sequences (1997),
