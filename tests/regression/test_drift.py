@@ -211,6 +211,17 @@ def test_a_few_cases_are_not_enough_to_tell() -> None:
     assert "6 cases are too few to tell it from chance" in only(found).now
 
 
+def test_a_single_case_is_too_few() -> None:
+    found = only(compare(costs(1.0, cases=1), costs(1.4, cases=1)))
+    assert "1 case is too few to tell it from chance" in found.now
+
+
+def test_arguments_that_are_equal_in_python_only_have_changed() -> None:
+    before = [tools("pay", arguments={"fast": 1, "order": "A-7"})] * 20
+    now = [tools("pay", arguments={"fast": True, "order": "A-7"})] * 3
+    assert str(only(one(before, now))) == "refund: pay $.fast: before 1 (20 of 20); now true (3 of 3)"
+
+
 def test_some_dearer_cases_are_no_drift_of_the_suite_and_have_their_ratios() -> None:
     candidate = {**costs(1.0), CaseKey("case-0"): [Behaviour(tokens=9_000)]}
     found = compare(costs(1.0), candidate)

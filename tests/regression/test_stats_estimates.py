@@ -192,6 +192,23 @@ def test_a_sampled_p_value_is_never_zero() -> None:
     assert permutation.larger_between(matrix(apart), 20) == 1 / permutation.EXACT_UP_TO
 
 
+@pytest.mark.parametrize(("first", "second"), [(5, 5), (4, 5), (1, 4), (20, 3), (3, 20), (20, 1)])
+def test_trials_of_a_few_kinds_are_tested_as_any_others(first: int, second: int) -> None:
+    random = Random(first * 100 + second)
+    for _ in range(40):
+        drawn = [random.randrange(random.choice([1, 2, 6])) for _ in range(first)]
+        drawn += [random.randrange(random.choice([2, 6])) for _ in range(second)]
+        number: dict[int, int] = {}
+        places = [number.setdefault(kind, len(number)) for kind in drawn]
+        alike = random.random() < 0.3
+        apart = [0.25 if alike else random.choice([0.1, 0.5, 1.0]) for _ in combinations(number, 2)]
+        of_kinds = dict(zip(combinations(range(len(number)), 2), apart, strict=True))
+        full = [[of_kinds.get((min(a, b), max(a, b)), 0.0) for b in places] for a in places]
+        for above in (0.1, 1.0):
+            expected = permutation.larger_between(full, first, above)
+            assert permutation.larger_between_kinds(places, apart, first, above) == expected
+
+
 def test_a_side_without_trials_is_no_evidence() -> None:
     assert permutation.larger_between(matrix([1, 2]), 2) == 1.0
     assert permutation.larger_between(matrix([1, 2]), 0) == 1.0
@@ -228,3 +245,17 @@ def test_distances_by_hand() -> None:
     assert distances.shingles(("a", "b", "c")) == {("a", "b"), ("b", "c")}
     assert distances.shingles(("a",)) == {("a",)}
     assert distances.shingles(()) == frozenset()
+
+
+@given(st.lists(st.lists(st.sampled_from([0, 1, 2, 3, 2**32 - 1]), max_size=9).map(tuple), max_size=7))
+@settings(max_examples=examples(300), deadline=None)
+def test_texts_as_bits_are_as_far_apart_as_their_shingles(texts: list[tuple[int, ...]]) -> None:
+    sets = [distances.shingles(text) for text in texts]
+    expected = [distances.jaccard(one, other) for one, other in combinations(sets, 2)]
+    assert distances.shingle_jaccards(texts) == pytest.approx(expected)
+
+
+def test_a_very_long_text_is_compared_too() -> None:
+    assert distances.shingle_jaccards([range(6_000), range(3_000, 9_000)]) == pytest.approx(
+        [1 - 2_999 / 8_999]
+    )

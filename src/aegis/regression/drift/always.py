@@ -22,7 +22,8 @@ def find(key: CaseKey, before: Trials, now: Trials) -> Iterator[Finding]:
     if not {*before.calls}.issuperset(now.calls):
         tools = ([view.may_write for view in side.calls] for side in (before, now))
         yield from _new(key, "tools", "new tool that may write", *tools)
-    if not all(all(trial.rules.values()) for trial in now.trials):
+    rules = [trial.rules for trial in now.trials]
+    if not all(all(kept.values()) for kept in {id(kept): kept for kept in rules}.values()):
         yield from _broken_rules(key, before.trials, now.trials)
 
 

@@ -64,9 +64,8 @@ def _finding(
     leading = sorted(cases, key=lambda key: cases[key].ratio, reverse=up)[:_LEADING]
     named = ", ".join(f"{key} × {cases[key].ratio:.2f}" for key in leading)
     before, now = (form.format(fmean(values)) for values in zip(*_pairs(cases), strict=True))
-    told = (
-        f"p {probability(p)}" if p is not None else f"{len(cases)} cases are too few to tell it from chance"
-    )
+    few = "1 case is" if len(cases) == 1 else f"{len(cases)} cases are"
+    told = f"p {probability(p)}" if p is not None else f"{few} too few to tell it from chance"
     return Finding(
         None,
         aspect,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from itertools import combinations
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from aegis.regression.drift import normal
 from aegis.regression.drift.behaviour import Behaviour
@@ -15,12 +15,11 @@ from aegis.regression.drift.views import Calls, Leaves, Traffic, Views
 from aegis.regression.stats import distances
 
 _SHOWN_CHARS = 160
-Distances = Callable[[Sequence[Any]], list[list[float]]]
-"""How far each of some different values is from each other."""
+Distances = Callable[[Sequence[Any]], Sequence[float]]
+"""How far each pair of some different values is apart: 0 and 1, 0 and 2, …, 1 and 2, …"""
 
 
-@dataclass(frozen=True, slots=True)
-class Series:
+class Series(NamedTuple):
     """One thing that each trial of a case did, in both sides."""
 
     aspect: Aspect
@@ -31,8 +30,7 @@ class Series:
     show: Callable[[Any], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Trials:
+class Trials(NamedTuple):
     """The trials of one case on one side, by what is compared of them."""
 
     trials: Sequence[Behaviour]
@@ -91,10 +89,10 @@ def _arguments(before: Sequence[Calls], now: Sequence[Calls], every: bool) -> It
 def _paths(
     tool: str, before: Sequence[tuple[Leaves, ...]], now: Sequence[tuple[Leaves, ...]], every: bool
 ) -> Iterator[Series]:
-    sides = [[_by_path(calls) for calls in trials] for trials in (before, now)]
-    for path in dict.fromkeys([path for trials in sides for trial in trials for path in trial]):
-        old, new = (tuple([trial.get(path, ()) for trial in trials]) for trials in sides)
-        if every or len({*old, *new}) > 1:
+    kinds = {calls: _by_path(calls) for calls in dict.fromkeys([*before, *now])}
+    for path in dict.fromkeys([path for kind in kinds.values() for path in kind]):
+        if every or len({kind.get(path, ()) for kind in kinds.values()}) > 1:
+            old, new = (tuple([kinds[calls].get(path, ()) for calls in trials]) for trials in (before, now))
             yield Series("arguments", f"{tool} {path}", old, new, _by_edits, _LIST)
 
 
@@ -118,20 +116,15 @@ def _show_answer(words: tuple[int, ...]) -> str:
     return repr(shorten(" ".join(map(normal.word, words)))) if words else "none"
 
 
-def _by_edits(kinds: Sequence[Any]) -> list[list[float]]:
-    between = [[0.0] * len(kinds) for _ in kinds]
-    for row, first in enumerate(kinds):
-        for column in range(row):
-            between[row][column] = between[column][row] = distances.edit(first, kinds[column])
-    return between
+def _by_edits(kinds: Sequence[Any]) -> Sequence[float]:
+    if len(kinds) == 2 or max(map(len, kinds)) <= 1:
+        # Of two kinds nothing but that they differ matters (`permutation.larger_between_kinds`).
+        return [1.0] * (len(kinds) * (len(kinds) - 1) // 2)
+    return [distances.edit(one, other) for one, other in combinations(kinds, 2)]
 
 
-def _by_members(kinds: Sequence[frozenset[Any]]) -> list[list[float]]:
-    return distances.jaccards(kinds)
-
-
-def _by_words(kinds: Sequence[tuple[int, ...]]) -> list[list[float]]:
-    return distances.jaccards([distances.numbered_shingles(kind) for kind in kinds])
+def _by_members(kinds: Sequence[frozenset[Any]]) -> Sequence[float]:
+    return [distances.jaccard(one, other) for one, other in combinations(kinds, 2)]
 
 
 _How = tuple[Callable[[Any], Hashable] | None, Distances, Callable[[Any], str]]
@@ -139,4 +132,4 @@ _LIST = _show_sequence(", ")
 _NAMES: _How = (attrgetter("names"), _by_edits, _show_sequence(" → "))
 _HOSTS: _How = (attrgetter("hosts"), _by_members, _show_set)
 _WRITES: _How = (attrgetter("writes"), _by_edits, _LIST)
-_ANSWER: _How = (None, _by_words, _show_answer)
+_ANSWER: _How = (None, distances.shingle_jaccards, _show_answer)

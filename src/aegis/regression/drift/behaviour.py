@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from aegis.regression.trials import CaseKey
 
 WRITE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
-@dataclass(frozen=True, slots=True)
-class ToolUse:
+class ToolUse(NamedTuple):
     name: str
     arguments: Any = None
     """As JSON."""
@@ -20,8 +18,7 @@ class ToolUse:
     """Whether it changed something outside; None when that isn't known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A request that left the sandbox, refused ones included."""
 
     host: str
@@ -37,8 +34,7 @@ class Request:
         return not self.to_model and self.method.upper() in WRITE_METHODS
 
 
-@dataclass(frozen=True, slots=True)
-class Behaviour:
+class Behaviour(NamedTuple):
     """One judged trial. What wasn't measured is None, and is not compared."""
 
     tools: tuple[ToolUse, ...] = ()
@@ -49,7 +45,7 @@ class Behaviour:
     cost_usd: float | None = None
     latency_s: float | None = None
     """The agent's own time, without what it was made to wait."""
-    rules: Mapping[str, bool] = field(default_factory=dict)
+    rules: Mapping[str, bool] = {}
     """Resilience rule → whether it was kept; without those that had nothing to judge."""
 
 

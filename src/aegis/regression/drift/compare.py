@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from aegis.regression.drift import always, amounts, aspects
 from aegis.regression.drift.aspects import Series, Trials
 from aegis.regression.drift.behaviour import CaseBehaviours
-from aegis.regression.drift.findings import Drift, Finding, Grade
+from aegis.regression.drift.findings import Aspect, Drift, Finding, Grade
 from aegis.regression.drift.views import Views
 from aegis.regression.nocycles import uncollected
 from aegis.regression.stats import permutation
@@ -19,8 +20,7 @@ Q = 0.10
 """At most this share of the differences that are called significant is expected to be chance."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tested:
+class _Tested(NamedTuple):
     key: CaseKey
     series: Series
     p: float
@@ -39,15 +39,21 @@ def compare(
     the other be (`snapshot.common_chars`).
     """
     both = {key: (baseline[key], trials) for key, trials in candidate.items() if trials and baseline.get(key)}
-    views = Views(chars)
     findings: list[Finding] = []
-    tested: list[_Tested] = []
-    for key, sides in both.items():
-        before, now = (Trials.of(trials, views) for trials in sides)
-        findings += always.find(key, before, now)
-        tested += _test(key, before, now, q)
-    for aspect in dict.fromkeys(item.series.aspect for item in tested):
-        findings += _grade([item for item in tested if item.series.aspect == aspect], q)
+    tested: dict[Aspect, list[_Tested]] = {}
+    tests: Counter[Aspect] = Counter()
+    for key, (before, now) in both.items():
+        views = Views(chars)
+        sides = Trials.of(before, views), Trials.of(now, views)
+        findings += always.find(key, *sides)
+        for item in _test(key, *sides, q):
+            of_aspect = tested.setdefault(item.series.aspect, [])
+            tests[item.series.aspect] += item.testable
+            # Of what is not significant by itself nothing but the number matters.
+            if item.p <= q or not item.testable:
+                of_aspect.append(item)
+    for aspect, items in tested.items():
+        findings += _grade(items, tests[aspect], q)
     measured = amounts.ratios(both)
     return Drift((*findings, *amounts.find(measured)), measured)
 
@@ -57,13 +63,15 @@ def _test(key: CaseKey, before: Trials, now: Trials, q: float) -> Iterator[_Test
     for series in aspects.series(before, now):
         sizes = len(series.before), len(series.now)
         # What is above the level before the correction is above it afterwards, too.
-        p = permutation.larger_between(_distances(series), sizes[0], above=q)
+        p = _probability(series, q)
         yield _Tested(key, series, p, testable=permutation.least(*sizes) <= q)
 
 
-def _grade(tested: Sequence[_Tested], q: float) -> Iterator[Finding]:
+def _grade(tested: Sequence[_Tested], tests: int, q: float) -> Iterator[Finding]:
+    """`tests` were done; those that are not among `tested` had a larger p-value than `q`."""
     able = [item for item in tested if item.testable]
-    for item, p in zip(able, benjamini_hochberg([item.p for item in able]), strict=True):
+    values = [*(item.p for item in able), *[1.0] * (tests - len(able))]
+    for item, p in zip(able, benjamini_hochberg(values), strict=False):
         if p <= q:
             yield _finding(item, p)
     for item in tested:
@@ -79,12 +87,12 @@ def _finding(item: _Tested, p: float | None) -> Finding:
     return Finding(item.key, series.aspect, series.what, before, now, grade, p)
 
 
-def _distances(series: Series) -> permutation.Distances:
-    """Each pair of different values is measured once: most trials of a case do the same."""
+def _probability(series: Series, q: float) -> float:
     values = (*series.before, *series.now)
     number: dict[Hashable, int] = {}
     places = [number.setdefault(value, len(number)) for value in values]
-    between = series.distances(list(number))
+    # Each pair of different values is measured once: most trials of a case do the same.
+    pairs, first = series.distances(list(number)), len(series.before)
     if len(number) == len(values):
-        return between
-    return [[between[row][column] for column in places] for row in places]
+        return permutation.larger_between_pairs(pairs, first, len(values) - first, above=q)
+    return permutation.larger_between_kinds(places, pairs, first, above=q)

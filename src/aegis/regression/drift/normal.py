@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 _VOLATILE = re.compile(
@@ -18,6 +19,8 @@ _WORD = re.compile(r"<\w+>|[\w.,:%€$£'-]*\w[%€$£]?|[€$£%]")
 _NUMBER_PART = re.compile(r"\d+|<\w+>")
 
 _SHORTEST_VOLATILE = 12
+_HINT = re.compile(r"[\d-]")
+"""Where neither is, nothing is volatile."""
 
 MAX_CHARS = 20_000
 """Of a text that are compared."""
@@ -30,7 +33,7 @@ def text(value: str) -> str:
 
 def without_volatile(value: str) -> str:
     """The same, however long the text."""
-    if len(value) < _SHORTEST_VOLATILE:
+    if len(value) < _SHORTEST_VOLATILE or not _HINT.search(value):
         return value
     return _VOLATILE.sub(lambda found: f"<{found.lastgroup}>", value)
 
@@ -48,12 +51,17 @@ def numbered(value: str) -> tuple[int, ...]:
     """The words of a text, each as its number: the same for the same word as long as the process lives."""
     # Nothing that is looked for holds white space, so each piece of the text can be looked at by itself; most are
     # known, and most are one word.
-    numbers = list(map(_vocabulary.__getitem__, value[:MAX_CHARS].split()))
+    pieces = value[:MAX_CHARS].split()
+    numbers = tuple(map(_vocabulary.__getitem__, pieces))
     if None not in numbers:
-        return tuple(numbers)
-    return tuple(
-        [_vocabulary.number(found) for piece in value[:MAX_CHARS].split() for found in _words(piece)]
-    )
+        return numbers
+    found: list[int] = []
+    for piece, number in zip(pieces, numbers, strict=True):
+        if number is None:
+            found += _vocabulary.several(piece)
+        else:
+            found.append(number)
+    return tuple(found)
 
 
 def _words(piece: str) -> list[str]:
@@ -122,6 +130,7 @@ def leaves(value: Any, at: str = "$") -> Iterator[tuple[str, Any]]:
         yield at, value
 
 
+@lru_cache(maxsize=4_096)
 def member(at: str, name: str) -> str:
     """The path of a member of the object at this path."""
     return f"{at}.{name}" if str(name).isidentifier() else f"{at}[{name!r}]"

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any, NoReturn
 
@@ -172,6 +173,12 @@ def _cases(document: Mapping[str, Any]) -> tuple[dict[CaseKey, Trials], list[int
     return trials, lengths
 
 
+# As their `_make`, in a quarter of the time.
+_BEHAVIOUR = partial(tuple.__new__, Behaviour)
+_USE = partial(tuple.__new__, ToolUse)
+_REQUEST = partial(tuple.__new__, Request)
+
+
 class _Columns:
     """Everything that trials did, column by column, what repeats as one object."""
 
@@ -207,7 +214,7 @@ class Behaviours(Mapping[CaseKey, Sequence[Behaviour]]):
             of.rules[begin:end],
             strict=True,
         )
-        return tuple(Behaviour(*row) for row in rows)
+        return tuple(map(_BEHAVIOUR, rows))
 
     def __iter__(self) -> Iterator[CaseKey]:
         return iter(self._spans)
@@ -235,7 +242,7 @@ def _calls(document: Mapping[str, Any]) -> list[tuple[ToolUse, ...]]:
     if not all(map(_shallow, arguments)):
         raise _Problem(f"a tool's arguments are nested over {_MAX_DEPTH} levels, or numbers over 64 bits")
     values = _shared(given, "arguments", size, arguments)
-    uses = list(map(ToolUse, names, values, map(_KNOWN.__getitem__, writes)))
+    uses = list(map(_USE, zip(names, values, map(_KNOWN.__getitem__, writes), strict=True)))
     return _sequences(document, "calls", uses)
 
 
@@ -246,7 +253,7 @@ def _traffic(document: Mapping[str, Any]) -> list[tuple[Request, ...]]:
     hosts = _shared(given, "host", size, _strings(document, "hosts"))
     methods = _shared(given, "method", size, _strings(document, "methods"))
     paths = _shared(given, "path", size, _strings(document, "paths"))
-    requests = list(map(Request, hosts, methods, paths, map("1".__eq__, to_model)))
+    requests = list(map(_REQUEST, zip(hosts, methods, paths, map("1".__eq__, to_model), strict=True)))
     return _sequences(document, "traffic", requests)
 
 

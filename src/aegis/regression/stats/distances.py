@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Hashable, Sequence, Set
-from operator import add
+from functools import reduce
+from itertools import accumulate, chain, combinations
+from operator import or_
 
 
 def edit(first: Sequence[Hashable], second: Sequence[Hashable]) -> float:
@@ -61,7 +64,7 @@ def jaccard(first: Set[Hashable], second: Set[Hashable]) -> float:
     return 1 - len(first & second) / either if either else 0.0
 
 
-def shingles(words: Sequence[str], width: int = 2) -> frozenset[tuple[str, ...]]:
+def shingles(words: Sequence[Hashable], width: int = 2) -> frozenset[tuple[Hashable, ...]]:
     """All runs of `width` neighbouring words, so that sets of them see the order.
 
     A. Z. Broder, "On the resemblance and containment of documents", Compression and Complexity of Sequences (1997),
@@ -72,28 +75,47 @@ def shingles(words: Sequence[str], width: int = 2) -> frozenset[tuple[str, ...]]
     return frozenset(zip(*(words[at:] for at in range(width)), strict=False))
 
 
-def numbered_shingles(words: Sequence[int]) -> frozenset[int]:
-    """`shingles` of words that are numbers, each run of two as one number."""
-    if len(words) < 2:
-        return frozenset([-1 - number for number in words])
-    return frozenset(map(add, map(_SHIFT, words), words[1:]))
-
-
-_SHIFT = (1 << 32).__mul__
-
-
-def jaccards(sets: Sequence[Set[Hashable]]) -> list[list[float]]:
-    """`jaccard` of each with each."""
-    sizes = list(map(len, sets))
-    rows = []
-    for index, (one, size) in enumerate(zip(sets, sizes, strict=True)):
-        # An empty set is 0 from another empty one.
-        row = [
-            1 - (both := len(one & other)) / (size + other_size - both) if size or other_size else 0.0
-            for other, other_size in zip(sets[:index], sizes, strict=False)
-        ]
-        rows.append(row)
+def shingle_jaccards(texts: Sequence[Sequence[int]]) -> list[float]:
+    """`jaccard` of the `shingles` of each pair of texts (0 and 1, 0 and 2, …), whose words are numbers below 2^32."""
+    ends = list(accumulate(map(len, texts)))
+    words = array("I", list(chain.from_iterable(texts)))
+    if words.itemsize != 4:  # pragma: no cover - no platform that is supported
+        raise TypeError("an unsigned int has four bytes")
+    # Two words that follow one another are one number: those at even places, and those at odd ones.
+    raw, size = memoryview(words).cast("B"), len(words)
+    runs = [0] * max(0, size - 1)
+    if size > 1:
+        runs[::2] = raw[: size // 2 * 8].cast("Q")
+        runs[1::2] = raw[4 : 4 + (size - 1) // 2 * 8].cast("Q")
+    # Each different run is a bit. Those that begin in one text and end in the next do no harm.
+    bits = dict(zip(dict.fromkeys(runs), _powers(len(runs) + len(texts)), strict=False))
+    bit = bits.__getitem__
+    masks = []
+    for text, end in zip(texts, ends, strict=True):
+        if len(text) > 1:
+            masks.append(reduce(or_, map(bit, runs[end - len(text) : end - 1])))
+        else:
+            # A single word is no run of two.
+            masks.append(bits.setdefault(-1 - text[0], 1 << len(bits)) if text else 0)
+    sizes = [mask.bit_count() for mask in masks]
+    boths = [(one & other).bit_count() for one, other in combinations(masks, 2)]
+    # Nothing is 0 from nothing.
     return [
-        [*row, 0.0, *[rows[other][index] for other in range(index + 1, len(rows))]]
-        for index, row in enumerate(rows)
+        1 - both / (size - both) if size else 0.0
+        for both, size in zip(boths, map(sum, combinations(sizes, 2)), strict=True)
     ]
+
+
+_known_powers: list[int] = []
+
+
+def _powers(size: int) -> list[int]:
+    """At least so many powers of two; many only for very long texts, which are not kept."""
+    if size > _MOST_POWERS:
+        return [1 << exponent for exponent in range(size)]
+    while len(_known_powers) < size:
+        _known_powers.append(1 << len(_known_powers))
+    return _known_powers
+
+
+_MOST_POWERS = 4_096

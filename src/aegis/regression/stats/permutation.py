@@ -21,7 +21,8 @@ from typing import Any
 
 EXACT_UP_TO = 2_000
 _ROUNDING = 1e-9
-_AT_ONCE = 32
+_AT_ONCE = 16
+_MOST_KINDS = 4
 
 Distances = Sequence[Sequence[float]]
 """A symmetric matrix with zeros on its diagonal."""
@@ -33,21 +34,58 @@ def larger_between(distances: Distances, first: int, above: float = 1.0) -> floa
     1.0 at once when the distance between is not the larger one. Always the same for the same input. Who has no use for
     p-values larger than `above` gets 1.0 for them, and much sooner.
     """
-    second = len(distances) - first
+    flat = [distance for index, row in enumerate(distances) for distance in row[index + 1 :]]
+    return larger_between_pairs(flat, first, len(distances) - first, above)
+
+
+def larger_between_pairs(pairs: Sequence[float], first: int, second: int, above: float = 1.0) -> float:
+    """The same, with the distance of each pair once: 0 and 1, 0 and 2, …, 1 and 2, …"""
     if first < 1 or second < 1:
         return 1.0
-    dealer = _Dealer(distances, first)
-    observed = dealer.observed
+    sides = _sides(first, second)
+    observed = sides.statistic(pairs)
     if observed <= _ROUNDING:
         return 1.0
     ways = min(math.comb(first + second, second), EXACT_UP_TO)
-    found = _found(dealer, first, second, observed - _ROUNDING, above * ways)
+    found = _found(sides, pairs, observed - _ROUNDING, above * ways)
     return 1.0 if found is None else found
+
+
+def larger_between_kinds(
+    places: Sequence[int], kinds: Sequence[float], first: int, above: float = 1.0
+) -> float:
+    """The same for trials of a few kinds: `places` has the kind of each trial, 0, 1, …, and `kinds` the distance of
+    each pair of kinds once. What was asked before is known."""
+    size = len(places)
+    if min(kinds, default=0.0) == max(kinds, default=0.0) > 0.0:
+        # Neither the order of p-values nor what is equal changes with the unit of distances.
+        kinds = (1.0,) * len(kinds)
+    elif max(places) >= _MOST_KINDS:
+        return larger_between_pairs(_spread(places, kinds), first, size - first, above)
+    if _exact(first, size - first):
+        # Who of a side is which trial does not matter when all ways are looked at.
+        places = (*sorted(places[:first]), *sorted(places[first:]))
+    return _known(tuple(places), tuple(kinds), first, above)
+
+
+@lru_cache(maxsize=32_768)
+def _known(places: tuple[int, ...], kinds: tuple[float, ...], first: int, above: float) -> float:
+    return larger_between_pairs(_spread(places, kinds), first, len(places) - first, above)
+
+
+def _spread(places: Sequence[int], kinds: Sequence[float]) -> list[float]:
+    """The distance of each pair of trials."""
+    count = max(places) + 1
+    between = [[0.0] * count for _ in range(count)]
+    for (row, column), distance in zip(_pairs(count), kinds, strict=True):
+        between[row][column] = between[column][row] = distance
+    return [between[place][other] for index, place in enumerate(places, 1) for other in places[index:]]
 
 
 def statistic(distances: Distances, first: int) -> float:
     """Mean distance between the groups less the mean distance within."""
-    return _Dealer(distances, first).observed
+    flat = [distance for index, row in enumerate(distances) for distance in row[index + 1 :]]
+    return _sides(first, len(distances) - first).statistic(flat)
 
 
 @lru_cache(maxsize=4_096)
@@ -57,16 +95,28 @@ def least(first: int, second: int) -> float:
     return min(1.0, (2 if first == second else 1) / min(ways, EXACT_UP_TO))
 
 
-def _found(dealer: _Dealer, first: int, second: int, bound: float, most: float) -> float | None:
+@lru_cache(maxsize=4_096)
+def _exact(first: int, second: int) -> bool:
+    """Whether all ways of dealing are looked at."""
+    return math.comb(first + second, second) <= EXACT_UP_TO
+
+
+def _found(sides: _Sides, pairs: Sequence[float], bound: float, most: float) -> float | None:
     """The share of dealings with as large a statistic; None as soon as more than `most` of them have one."""
-    deals, sampled = _deals(first, second)
+    deals, sampled = _deals(sides.first, sides.second)
+    terms, constant = sides.terms(pairs)
+    bound += constant
     # Groups of the same size can change places: half of the ways are looked at.
-    weight = 2 if first == second and not sampled else 1
+    weight = 2 if sides.first == sides.second and not sampled else 1
     # The true one is counted with a sample.
     count = 1 if sampled else 0
     for begin in range(0, len(deals), _AT_ONCE):
-        values = dealer.statistics(deals[begin : begin + _AT_ONCE])
-        count += weight * sum([value >= bound for value in values])
+        picks = deals[begin : begin + _AT_ONCE]
+        if sides.alone:
+            values = [pick(terms) for pick in picks]
+        else:
+            values = [sum(pick(terms)) for pick in picks]
+        count += weight * len([value for value in values if value >= bound])
         if count > most:
             return None
     return count / (EXACT_UP_TO if sampled else weight * len(deals))
@@ -108,45 +158,61 @@ def _pairs(size: int) -> list[tuple[int, int]]:
     return list(combinations(range(size), 2))
 
 
-class _Dealer:
-    """The statistic of any division into groups of the same sizes, from the smaller group alone.
+def _picker(places: Sequence[int]) -> _Pick:
+    """Always gives a tuple."""
+    if len(places) > 1:
+        return itemgetter(*places)
+    return (lambda items: (items[places[0]],)) if places else lambda items: ()
 
-    It is linear in the distances within that group and in what its members are from everyone, which can be shared out
-    among the pairs of members: so it is a sum over the group's pairs (over its members, when there is but one).
+
+class _Sides:
+    """The statistic of divisions into groups of two sizes.
+
+    It is linear in the distances within the smaller group and in what its members are from everyone, which can be
+    shared out among the pairs of members: so it is a sum over that group's pairs (over its members, when there is but
+    one).
     """
 
-    def __init__(self, distances: Distances, first: int) -> None:
-        second = len(distances) - first
-        small, large = sorted((first, second))
+    def __init__(self, first: int, second: int) -> None:
+        self.first, self.second = first, second
+        size = first + second
+        small = min(first, second)
         groups = (first > 1) + (second > 1)
-        between = 1 / (first * second)
-        within_large = 2 / (large * (large - 1) * groups) if large > 1 else 0.0
-        within_small = 2 / (small * (small - 1) * groups) if small > 1 else 0.0
-        rows = [sum(row) for row in distances]
-        self._constant = sum(rows) / 2 * within_large
-        reach = between + within_large
-        inside = 2 * between + within_large + within_small
-        self._single, self._alone = small == 1, small <= 2
-        if self._single:
-            self._terms = [row * reach for row in rows]
-        else:
-            share = reach / (small - 1)
-            shared = [row * share for row in rows]
-            self._terms = [
-                shared[a] + shared[b] - inside * distances[a][b] for a, b in _pairs(len(distances))
-            ]
-        group = range(first) if first < second else range(first, len(distances))
-        if self._single:
-            self.observed = self._terms[group[0]] - self._constant
-        else:
-            chosen = set(group)
-            terms = zip(_pairs(len(distances)), self._terms, strict=True)
-            self.observed = (
-                sum(term for (a, b), term in terms if a in chosen and b in chosen) - self._constant
-            )
+        pairs = _pairs(size)
+        self._all = pairs
+        self._in_first = _picker([at for at, (_, b) in enumerate(pairs) if b < first])
+        self._in_second = _picker([at for at, (a, _) in enumerate(pairs) if a >= first])
+        self._rows = [
+            _picker([at for at, pair in enumerate(pairs) if member in pair]) for member in range(size)
+        ]
+        self._between = 1 / (first * second)
+        self._of_first = 2 / (first * (first - 1) * groups) if first > 1 else 0.0
+        self._of_second = 2 / (second * (second - 1) * groups) if second > 1 else 0.0
+        self._of_large = self._of_first if first > second else self._of_second
+        of_small = self._of_second if first > second else self._of_first
+        self._inside = 2 * self._between + self._of_large + of_small
+        self._single = small == 1
+        self.alone = small <= 2
+        """Whether a group's sum has but one term."""
+        self._share = (self._between + self._of_large) / max(1, small - 1)
 
-    def statistics(self, picks: Sequence[_Pick]) -> list[float]:
-        terms, constant = self._terms, self._constant
-        if self._alone:
-            return [pick(terms) - constant for pick in picks]
-        return [sum(pick(terms)) - constant for pick in picks]
+    def statistic(self, pairs: Sequence[float]) -> float:
+        """Mean distance between the groups less the mean distance within."""
+        first, second = sum(self._in_first(pairs)), sum(self._in_second(pairs))
+        between = sum(pairs) - first - second
+        return between * self._between - first * self._of_first - second * self._of_second
+
+    def terms(self, pairs: Sequence[float]) -> tuple[list[float], float]:
+        """What a group's statistic is the sum of, and what has to be subtracted from that."""
+        share, inside = self._share, self._inside
+        rows = [sum(row(pairs)) * share for row in self._rows]
+        constant = sum(pairs) * self._of_large
+        if self._single:
+            return rows, constant
+        terms = [rows[a] + rows[b] - inside * pair for (a, b), pair in zip(self._all, pairs, strict=True)]
+        return terms, constant
+
+
+@lru_cache(maxsize=64)
+def _sides(first: int, second: int) -> _Sides:
+    return _Sides(first, second)
