@@ -257,7 +257,12 @@ def test_git_and_fingerprint(project: Folder, driver: FakeDriver) -> None:
     git("add", "evals", "aegis.toml")
     git("commit", "-q", "-m", "first")
     committed = aegis.eval.run("echo").document
-    assert committed["git"] == {"commit": git("rev-parse", "HEAD"), "branch": "main", "dirty": False, "prefix": ""}
+    assert committed["git"] == {
+        "commit": git("rev-parse", "HEAD"),
+        "branch": "main",
+        "dirty": False,
+        "prefix": "",
+    }
     project.suite("echo", ECHO.replace("command: cat", "command: cat -"))
     changed = aegis.eval.run("echo").document
     assert changed["git"]["dirty"] is True
