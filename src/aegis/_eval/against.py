@@ -20,6 +20,7 @@ from aegis.regression import verdict as verdicts
 from aegis.regression.compare import compare
 from aegis.regression.drift.compare import compare as find_drift
 from aegis.regression.findings import Comparison
+from aegis.regression.nocycles import uncollected
 from aegis.regression.snapshot import Snapshot
 from aegis.regression.trials import CaseKey, pool
 from aegis.report.text import counted
@@ -178,8 +179,9 @@ def contents_of(ledger: Ledger, run: RunRecord) -> tuple[dict[CaseKey, str], dic
 
 def now_of(ledger: Ledger, run_id: str) -> Now:
     """The run as it stands in the ledger."""
-    run, trials = ledger.run(run_id), ledger.trials(run_id)
-    return Now(run, trials, snapshots.of_run(run, trials, contents_of(ledger, run)[0]))
+    with uncollected():
+        run, trials = ledger.run(run_id), ledger.trials(run_id)
+        return Now(run, trials, snapshots.of_run(run, trials, contents_of(ledger, run)[0]))
 
 
 def _confirmed(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:
