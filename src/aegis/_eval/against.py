@@ -10,10 +10,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aegis._eval import prepare
+from aegis._eval.network import resolve_suite
 from aegis._eval.request import RunRequest
 from aegis.baseline import lookup
 from aegis.baseline.found import NoBaseline, Skipped, Wanted
+from aegis.engine import fingerprint as fingerprints
 from aegis.engine.spec import PlannedTrial
+from aegis.errors import AegisError
 from aegis.regression import document as documents
 from aegis.regression import snapshot as snapshots
 from aegis.regression import verdict as verdicts
@@ -66,6 +70,22 @@ def look_up(request: RunRequest, wanted: Wanted, *, root: Path, ledger: Ledger) 
         "notes": list(found.notes),
         "snapshots": [ledger.blobs.put(snapshots.to_bytes(each)) for each in found.snapshots],
     }
+
+
+def environment_here(suite: str) -> str | None:
+    """Digest of the environment that a run of the project's suite of this name has here and now; None when it cannot be
+    told: there is no such suite, it cannot be read, or a secret has no value."""
+    try:
+        found = prepare.find(RunRequest(suite=suite)).suite
+        network = resolve_suite(found, replay=False).describe()
+    except AegisError:
+        return None
+    isolation = RunRequest().isolation
+    return (
+        fingerprints.environment(found, isolation=isolation, network=network)
+        if found.suite == suite
+        else None
+    )
 
 
 def lines(kept: Mapping[str, Any] | None, ledger: Ledger) -> Iterator[str]:
