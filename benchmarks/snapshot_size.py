@@ -2,8 +2,8 @@
 
 The run is one of big_run.py, whose answers all differ. A commit that holds its snapshot is pushed, with a real `git
 push`, to a bare repository that has an earlier run's already; what the pack that arrives there takes is measured, and
-so is what making and reading the snapshot takes. Bound: 3 MB (3,000,000 bytes) for 10,000 cases × 5 trials; exits with
-1 when it is exceeded.
+so is the processor time that making and reading the snapshot takes, the least of several rounds: a run ends with making
+it. Bounds, for 10,000 cases × 5 trials: 3 MB (3,000,000 bytes), and 4 s to make it. Exits with 1 when one is exceeded.
 """
 
 from __future__ import annotations
@@ -13,15 +13,20 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import big_run
 from machine import describe
 
 from aegis.regression.snapshot import from_bytes, to_bytes
 
-BOUND_BYTES = 3_000_000
+BOUND_BYTES, BOUND_S = 3_000_000, 4.0
+ROUNDS = 5
 REF = "refs/aegis/benchmark"
+
+Result = TypeVar("Result")
 
 
 def git(folder: Path, *words: str, given: bytes | None = None) -> str:
@@ -45,18 +50,24 @@ def push(work: Path, bare: Path, data: bytes, parent: str | None) -> str:
     return commit
 
 
+def least(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Seconds of processor time, and what came of it."""
+    times = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        result = work()
+        times.append(time.process_time() - began)
+    return min(times), result
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--trials", type=int, default=5)
     arguments = parser.parse_args()
     earlier, run = big_run.runs(2, arguments.cases, arguments.trials)
-    began = time.perf_counter()
-    data = to_bytes(run)
-    made_s = time.perf_counter() - began
-    began = time.perf_counter()
-    found = from_bytes(data, "the snapshot")
-    read_s = time.perf_counter() - began
+    made_s, data = least(lambda: to_bytes(run))
+    read_s, found = least(lambda: from_bytes(data, "the snapshot"))
     with tempfile.TemporaryDirectory() as folder:
         work, bare = Path(folder) / "work", Path(folder) / "bare"
         for repository, more in ((work, []), (bare, ["--bare"])):
@@ -71,14 +82,15 @@ def main() -> int:
         f"{arguments.cases:,} cases × {arguments.trials} trials, answers of {big_run.ANSWER_CHARS} characters.\n"
     )
     print(
-        "| snapshot, bytes | a push adds, bytes | characters kept of an answer | made in, s | read in, s | bound |"
+        "| snapshot, bytes | a push adds, bytes | characters kept of an answer | made in, s | read in, s | bounds |"
     )
     print("|---|---|---|---|---|---|")
     print(
-        f"| {len(data):,} | {added:,} | {found.chars} | {made_s:.1f} | {read_s:.2f} | {BOUND_BYTES:,} bytes |"
+        f"| {len(data):,} | {added:,} | {found.chars} | {made_s:.2f} | {read_s:.2f} | "
+        f"{BOUND_BYTES:,} bytes, made in {BOUND_S:.0f} s |"
     )
     print(f"\nMeasured on: {describe()}")
-    return 0 if added <= BOUND_BYTES else 1
+    return 0 if added <= BOUND_BYTES and made_s <= BOUND_S else 1
 
 
 if __name__ == "__main__":

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 from cli_project import Folder, Ran
 
-from aegis._eval import session, start
+from aegis._eval import against, session, start
+from aegis.baseline.found import NoBaseline, Skipped
+from aegis.regression.snapshot import Facts, Snapshot, to_bytes
+from aegis.regression.trials import CaseKey, Trials
+from aegis.report import markdown
 from aegis.results import Ledger, document
 from aegis.sandbox.base import DriverInfo
 from support.fake_driver import FakeDriver, FakeSandbox, Output
@@ -302,3 +306,55 @@ def test_where_nothing_changed_that_is_said(repository: Folder, shop: Shop) -> N
     on_main(repository, shop)
     ran, _ = run(repository, "--fail-under", "0", "--changed-since", "main")
     assert "no case's inputs have changed since main" in ran.stderr
+
+
+def test_nothing_that_others_have_pushed_controls_the_terminal(repository: Folder, shop: Shop) -> None:
+    """A branch's name out of somebody's results stands in the lines before the run, in the last one and in files."""
+    shop.now()
+    head = git(repository.path, "rev-parse", "HEAD")
+    facts = Facts("run-1", "shop", "e" * 64, "qemu", commit=head, branch="\x1b]0;owned\x07\u202e", dirty=True)
+    pushed = Snapshot(facts, {CaseKey("refund"): Trials(passed=5)})
+    exported = repository.path / "theirs.aegis"
+    exported.write_bytes(to_bytes(pushed))
+    ran, found = run(repository, "--baseline", str(exported))
+    assert ran.code == 3, ran
+    assert found["baseline"]["problem"], found
+    said = ran.stdout + ran.stderr + markdown.summary(found)
+    for hidden in ("\x1b", "\x07", "\u202e"):
+        assert hidden not in said
+
+
+def test_header_and_result_lines_show_escapes_as_text(repository: Folder, shop: Shop) -> None:
+    on_main(repository, shop)
+    shop.now()
+    why = "the branch \x1b[31mred\u202e has no results"
+
+    def nothing(*_: object, **__: object) -> None:
+        raise NoBaseline(why, fix="push \x1b[0m", skipped=(Skipped("run-1", None, why),))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(against.lookup, "find", nothing)
+        ran, _ = run(repository, "--baseline", "main")
+    assert ran.code == 3, ran
+    assert "\x1b" not in ran.stdout + ran.stderr
+    assert "\u202e" not in ran.stdout + ran.stderr
+    assert "no baseline: the branch \\x1b[31mred\\u202e has no results" in ran.stderr
+    assert "\\x1b[31mred" in ran.last_line
+
+
+def test_show_wants_the_environment_of_the_suite_as_it_is(repository: Folder, shop: Shop) -> None:
+    shop.now()
+    _, found = run(repository, "--fail-under", "0")
+    shown = json.loads(repository("baseline", "show", "main", "--json").stdout)
+    assert (shown["environment"], shown["environment_of"]) == (found["environment"], None)
+    assert shown["baseline"]["run_id"] == found["run_id"]
+    repository.suite("shop", SUITE.replace("command: cat", "command: cat -u"))
+    changed = repository("baseline", "show", "main", "--json")
+    assert json.loads(changed.stdout)["environment"] == shown["environment"], "the agent is what is compared"
+    repository.suite("shop", SUITE.replace("suite: shop", "suite: shop\nsandbox: {memory: 1GiB}"))
+    changed = repository("baseline", "show", "main", "--json")
+    assert changed.code == 3, changed
+    assert "environment" in json.loads(changed.stdout)["problem"]
+    repository.suite("shop", "suite: [")
+    fallback = json.loads(repository("baseline", "show", "main", "--json").stdout)
+    assert (fallback["environment"], fallback["environment_of"]) == (found["environment"], found["run_id"])

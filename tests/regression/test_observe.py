@@ -62,7 +62,8 @@ def test_a_trace_as_the_gateway_saw_it() -> None:
     )
     assert found.answer == "Done."
     assert found.latency_s == 3.0
-    assert trace.usage is not None and trace.usage.input_tokens is not None
+    assert trace.usage is not None
+    assert trace.usage.input_tokens is not None
     assert found.tokens == trace.usage.input_tokens + (trace.usage.output_tokens or 0)
 
 
@@ -170,10 +171,12 @@ def test_arguments_that_are_no_json_elsewhere() -> None:
         deep = [deep]
     given_ = {"nan": float("nan"), "huge": 10**5_000, "deep": deep, "wide": ["x" * 90] * 1_000, 7: {"a": 1.5}}
     (use,) = observe.observe(Trace(tool_calls=(ToolCall("run", given_),)), []).tools
-    assert isinstance(use.arguments, str) and len(use.arguments) < shorten.LONGEST + 20
+    assert isinstance(use.arguments, str)
+    assert len(use.arguments) < shorten.LONGEST + 20
     small = {key: value for key, value in given_.items() if key not in ("wide", "deep")}
     (use,) = observe.observe(Trace(tool_calls=(ToolCall("run", small),)), []).tools
-    assert use.arguments["nan"] == "nan" and use.arguments["7"] == {"a": 1.5}
+    assert use.arguments["nan"] == "nan"
+    assert use.arguments["7"] == {"a": 1.5}
     assert use.arguments["huge"].startswith("0x")
     json.dumps(use.arguments, allow_nan=False)
 

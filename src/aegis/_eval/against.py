@@ -10,16 +10,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aegis._eval import prepare
+from aegis._eval.network import resolve_suite
 from aegis._eval.request import RunRequest
 from aegis.baseline import lookup
 from aegis.baseline.found import NoBaseline, Skipped, Wanted
+from aegis.engine import fingerprint as fingerprints
 from aegis.engine.spec import PlannedTrial
+from aegis.errors import AegisError
 from aegis.regression import document as documents
 from aegis.regression import snapshot as snapshots
 from aegis.regression import verdict as verdicts
 from aegis.regression.compare import compare
 from aegis.regression.drift.compare import compare as find_drift
 from aegis.regression.findings import Comparison
+from aegis.regression.nocycles import uncollected
 from aegis.regression.snapshot import Snapshot
 from aegis.regression.trials import CaseKey, pool
 from aegis.report.text import counted
@@ -65,6 +70,22 @@ def look_up(request: RunRequest, wanted: Wanted, *, root: Path, ledger: Ledger) 
         "notes": list(found.notes),
         "snapshots": [ledger.blobs.put(snapshots.to_bytes(each)) for each in found.snapshots],
     }
+
+
+def environment_here(suite: str) -> str | None:
+    """Digest of the environment that a run of the project's suite of this name has here and now; None when it cannot be
+    told: there is no such suite, it cannot be read, or a secret has no value."""
+    try:
+        found = prepare.find(RunRequest(suite=suite)).suite
+        network = resolve_suite(found, replay=False).describe()
+    except AegisError:
+        return None
+    isolation = RunRequest().isolation
+    return (
+        fingerprints.environment(found, isolation=isolation, network=network)
+        if found.suite == suite
+        else None
+    )
 
 
 def lines(kept: Mapping[str, Any] | None, ledger: Ledger) -> Iterator[str]:
@@ -178,8 +199,9 @@ def contents_of(ledger: Ledger, run: RunRecord) -> tuple[dict[CaseKey, str], dic
 
 def now_of(ledger: Ledger, run_id: str) -> Now:
     """The run as it stands in the ledger."""
-    run, trials = ledger.run(run_id), ledger.trials(run_id)
-    return Now(run, trials, snapshots.of_run(run, trials, contents_of(ledger, run)[0]))
+    with uncollected():
+        run, trials = ledger.run(run_id), ledger.trials(run_id)
+        return Now(run, trials, snapshots.of_run(run, trials, contents_of(ledger, run)[0]))
 
 
 def _confirmed(trials: Sequence[TrialRecord]) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from aegis import agents
 from aegis._eval import against
@@ -34,6 +35,7 @@ from aegis.engine.trial import TrialTools
 from aegis.errors import AegisError
 from aegis.llm.cache import FolderCache
 from aegis.regression import snapshot as snapshots
+from aegis.regression.nocycles import uncollected
 from aegis.regression.trials import CaseKey
 from aegis.report.terminal import Progress
 from aegis.report.text import counted
@@ -215,6 +217,15 @@ class _Execution:
 def conclude(ledger: Ledger, run_id: str, outputs: Outputs, duration_s: float) -> EvalResult:
     """Make the document of what the ledger holds, compared with its baseline where it has one, keep it there, and write
     the outputs."""
+    with uncollected():
+        document, unfinished = _concluded(ledger, run_id, duration_s)
+    outputs.write(document)
+    outputs.export(document, ledger)
+    return EvalResult(document, interrupted=unfinished)
+
+
+def _concluded(ledger: Ledger, run_id: str, duration_s: float) -> tuple[dict[str, Any], bool]:
+    """The document, and whether trials of the run were not done. The ledger has both."""
     now = against.now_of(ledger, run_id)
     unfinished = any(trial.outcome is None for trial in now.trials)
     compared = None
@@ -232,9 +243,7 @@ def conclude(ledger: Ledger, run_id: str, outputs: Outputs, duration_s: float) -
     facts = replace(now.snapshot.facts, verdict=document["verdict"])
     document["snapshot"] = ledger.blobs.put(snapshots.to_bytes(replace(now.snapshot, facts=facts)))
     ledger.finish_run(run_id, "interrupted" if unfinished else "complete", document)
-    outputs.write(document)
-    outputs.export(document, ledger)
-    return EvalResult(document, interrupted=unfinished)
+    return document, unfinished
 
 
 def _threshold(now: Now) -> verdict.Verdict | None:

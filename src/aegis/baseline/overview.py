@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ class Looked:
 
     asked: str
     wanted: Wanted
-    like: str
-    """The run whose environment is wanted."""
+    like: str | None
+    """The run whose environment is wanted; None: it is that of the suite as it stands here."""
     found: Found | None
     nothing: NoBaseline | None
 
@@ -95,20 +95,29 @@ class Looked:
             yield f"  not run {each.run_id} at {(each.commit or '-')[:12]}: {each.why}"
         if self.found is not None:
             yield from (f"  note: {note}" for note in self.found.notes)
-        yield f"  for a run like {self.like} (suite {self.wanted.suite})"
+        yield f"  for a run {f'like {self.like}' if self.like else 'as it would be here'} (suite {self.wanted.suite})"
 
 
-def look(asked: str, root: Path, ledger: Ledger | None, suite: str | None) -> Looked:
-    """What `asked` leads to for a run like the newest one (of the suite). Raises `UsageError` as `lookup.find`
-    does, and when there is no run to be like."""
+def look(
+    asked: str,
+    root: Path,
+    ledger: Ledger | None,
+    suite: str | None,
+    environment_of: Callable[[str], str | None] = lambda suite: None,
+) -> Looked:
+    """What `asked` leads to for a run of the suite (of that of the newest run). `environment_of` gives a suite's
+    environment; where that is None, it is taken to be the newest run's. Raises `UsageError` as `lookup.find` does, and
+    when there is no run."""
     store, _ = open_store(root)
     like = _like(gather(ledger, store), suite)
-    wanted = Wanted(like.facts.suite, like.facts.environment)
+    here = environment_of(like.facts.suite)
+    wanted = Wanted(like.facts.suite, like.facts.environment if here is None else here)
+    whose = like.facts.run_id if here is None else None
     try:
         found = lookup.find(asked, wanted, root=root, ledger=ledger)
     except NoBaseline as nothing:
-        return Looked(asked, wanted, like.facts.run_id, None, nothing)
-    return Looked(asked, wanted, like.facts.run_id, found, None)
+        return Looked(asked, wanted, whose, None, nothing)
+    return Looked(asked, wanted, whose, found, None)
 
 
 def _found_lines(asked: str, found: Found) -> Iterator[str]:

@@ -73,6 +73,9 @@ def push(run: str | None, all_runs: bool, suite: str | None, remote: str | None,
     What others have pushed meanwhile is fetched and united with it: nothing is lost when several jobs push at once.
     What somebody pruned stays removed. Without a remote the results are kept in this repository.
 
+    Whoever can read the repository can then read what the agent answered and the arguments of its tool calls, shortened
+    in a large run. Bodies of requests, traces and values of secrets are not in it.
+
     \b
     Examples:
       aegis baseline push
@@ -166,18 +169,19 @@ def show(name: str, suite: str | None, as_json: bool) -> int:
     """Show what `aegis eval run --baseline NAME` (default: main) would be compared with, how far back it is, and why
     nearer results are not taken.
 
-    NAME is a branch, a tag, a commit, a run, a pin, or an exported file. What is compared is taken to be a run like the
-    newest one, in the same environment. Exit code 3: there is no baseline.
+    NAME is a branch, a tag, a commit, a run, a pin, or an exported file. What is compared is taken to be a run of the
+    suite as it stands here; where that cannot be read, a run like the newest one. Exit code 3: there is no baseline.
 
     \b
     Examples:
       aegis baseline show main
       aegis baseline show v1.4 --suite production-v2 --json
     """
+    from aegis._eval.against import environment_here
     from aegis.baseline.overview import look
 
     with _ledger() as ledger:
-        looked = look(name, _root(), ledger, suite)
+        looked = look(name, _root(), ledger, suite, environment_here)
     if as_json:
         click.echo(json.dumps(looked.as_json(), indent=2))
     else:
@@ -279,6 +283,7 @@ def prune(keep: int | None, before: str | None, dry_run: bool, remote: str | Non
 @click.option("--force", is_flag=True, help="Replace FILE when it is there.")
 def export(run: str, file: str | None, force: bool) -> None:
     """Write what RUN is compared by into FILE (default: RUN.aegis; -: standard output), for --baseline FILE elsewhere.
+    It holds what the agent answered and the arguments of its tool calls: whoever has FILE can read them.
 
     RUN is a run's id, the beginning of one, a pin, or `latest`.
 

@@ -85,7 +85,7 @@ def result_line(document: Mapping[str, Any]) -> str:
     text = document.get("result") or verdict.describe(
         document["verdict"], counts, counts["planned"], document["fail_under"]
     )
-    return f"RESULT: {text} suite {one_line(document['suite'])} run {one_line(document['run_id'])}"
+    return f"RESULT: {one_line(text)} suite {one_line(document['suite'])} run {one_line(document['run_id'])}"
 
 
 def render_table(document: Mapping[str, Any], *, width: int = LOG_COLUMNS, color: bool = False) -> str:

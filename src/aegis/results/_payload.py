@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from aegis.results.blobs import BlobStore
 INLINE_BYTES = 32 * 1024
 """Longer than this after compression, it becomes a blob: the database stays small and its pages stay
 useful."""
+
+_local = threading.local()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +39,20 @@ def pack(value: dict[str, Any] | None, blobs: BlobStore) -> Payload:
     return Payload(None, blobs.put(text))
 
 
+def _decompressor() -> zstandard.ZstdDecompressor:
+    """This thread's own: making one takes ten times as long as a row does."""
+    if not hasattr(_local, "decompressor"):
+        _local.decompressor = zstandard.ZstdDecompressor()
+    found: zstandard.ZstdDecompressor = _local.decompressor
+    return found
+
+
 def unpack(inline: bytes | None, blob: str | None, blobs: BlobStore) -> dict[str, Any] | None:
     """The inverse of `pack`. Raises `LedgerError` when the bytes are corrupt or the blob is gone."""
     if inline is None and blob is None:
         return None
     try:
-        text = (
-            blobs.get(blob)
-            if inline is None and blob
-            else zstandard.ZstdDecompressor().decompress(inline or b"")
-        )
+        text = blobs.get(blob) if inline is None and blob else _decompressor().decompress(inline or b"")
         value = json.loads(text)
     except (zstandard.ZstdError, ValueError) as error:
         raise LedgerError(

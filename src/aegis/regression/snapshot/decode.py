@@ -16,7 +16,8 @@ import zstandard
 from aegis.errors import UsageError
 from aegis.regression.drift.behaviour import Behaviour, Request, ToolUse
 from aegis.regression.nocycles import uncollected
-from aegis.regression.snapshot.encode import COUNTS, MAX_AMOUNT
+from aegis.regression.snapshot.columns import MAX_AMOUNT
+from aegis.regression.snapshot.encode import COUNTS
 from aegis.regression.snapshot.model import SCHEMA, Facts, Snapshot
 from aegis.regression.trials import CaseKey, Trials
 
