@@ -8,6 +8,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,11 +60,20 @@ def postgres_server(programs: tuple[str, str], folder: Path, net: World) -> Iter
         )  # fmt: skip
     try:
         net.wait_for_port(port)
+        _wait_until_ready(data / "postmaster.pid", log)
         yield port
     finally:
         server.terminate()
         server.wait(30)
         subprocess.run(["rm", "-rf", str(data)], check=False)
+
+
+def _wait_until_ready(status: Path, log: Path, deadline_s: float = 120.0) -> None:
+    """PostgreSQL listens before it lets anybody in; the last line of postmaster.pid says when it does."""
+    began = time.monotonic()
+    while not (status.exists() and status.read_text().rstrip().endswith("ready")):
+        assert time.monotonic() - began < deadline_s, log.read_text(errors="replace")
+        time.sleep(0.05)
 
 
 def mariadb_programs() -> tuple[str, Path] | None:
